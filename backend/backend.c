@@ -1,0 +1,232 @@
+/* From lk_X to the backend's own X, with the rules of backend.h asserted on
+ * the way: a request that is under way is not asked for twice, a callback
+ * never runs inside its call, a lost hold is not written through. */
+#include "backend/interface.h"
+
+#include <assert.h>
+#include <errno.h>
+
+int lk_acquire(struct lk_backend *b, struct lk_request *req)
+{
+	int err;
+
+	assert(req->done && req->name);
+	if (req->slot_lo >= req->slot_hi || req->slot_hi > LK_SLOTS_MAX || (req->kind == LK_LOCK && req->slot_hi != 1))
+		return -EINVAL;
+	err = lk_name_check(req->name);
+	if (err)
+		return err;
+	req->priv = NULL;
+	req->waiting = false;
+	err = b->impl->acquire(b, req);
+	assert(err <= 0);
+	return err;
+}
+
+void lk_cancel(struct lk_backend *b, struct lk_request *req, int err)
+{
+	assert(err < 0);
+	b->impl->cancel(b, req, err);
+}
+
+void lk_release(struct lk_backend *b, struct lk_hold *hold)
+{
+	b->impl->release(b, hold);
+}
+
+int lk_read(struct lk_backend *b, struct lk_hold *hold, size_t size, off_t off, lk_io_cb cb, void *arg)
+{
+	return hold->lost ? -ESTALE : b->impl->read(b, hold, size, off, cb, arg);
+}
+
+int lk_write(struct lk_backend *b, struct lk_hold *hold, const void *data, size_t size, off_t off, lk_io_cb cb, void *arg)
+{
+	if (hold->lost)
+		return -ESTALE;
+	return hold->mode == LK_SHARED ? -EACCES : b->impl->write(b, hold, data, size, off, cb, arg);
+}
+
+int lk_truncate(struct lk_backend *b, struct lk_hold *hold, uint64_t size, lk_done_cb cb, void *arg)
+{
+	if (hold->lost)
+		return -ESTALE;
+	return hold->mode == LK_SHARED ? -EACCES : b->impl->truncate(b, hold, size, cb, arg);
+}
+
+int lk_sync(struct lk_backend *b, struct lk_hold *hold, lk_done_cb cb, void *arg)
+{
+	return hold->lost ? -ESTALE : b->impl->sync(b, hold, cb, arg);
+}
+
+int lk_stat(struct lk_backend *b, enum lk_kind kind, const char *name, enum lk_depth depth, lk_stat_cb cb, void *arg)
+{
+	int err = *name ? lk_name_check(name) : 0;
+
+	return err ? err : b->impl->stat(b, kind, name, depth, cb, arg);
+}
+
+int lk_list(struct lk_backend *b, enum lk_kind kind, const char *ns, lk_list_cb cb, void *arg)
+{
+	int err = *ns ? lk_name_check(ns) : 0;
+
+	return err ? err : b->impl->list(b, kind, ns, cb, arg);
+}
+
+int lk_view(struct lk_backend *b, enum lk_kind kind, const char *name, lk_view_cb cb, void *arg)
+{
+	int err = name ? lk_name_check(name) : 0;
+
+	return err ? err : b->impl->view(b, kind, name, cb, arg);
+}
+
+int lk_break(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg)
+{
+	return b->impl->break_hold(b, id, cb, arg);
+}
+
+int lk_end_wait(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg)
+{
+	return b->impl->end_wait(b, id, cb, arg);
+}
+
+int lk_remove(struct lk_backend *b, struct lk_hold *hold, lk_done_cb cb, void *arg)
+{
+	return hold->lost ? -ESTALE : b->impl->remove(b, hold, cb, arg);
+}
+
+int lk_rename(struct lk_backend *b, struct lk_hold *from, struct lk_hold *to, lk_done_cb cb, void *arg)
+{
+	return from->lost || to->lost ? -ESTALE : b->impl->rename(b, from, to, cb, arg);
+}
+
+int lk_ns_make(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
+{
+	int err = lk_name_check(ns);
+
+	return err ? err : b->impl->ns_make(b, ns, perm, uid, gid, cb, arg);
+}
+
+int lk_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg)
+{
+	int err = lk_name_check(ns);
+
+	return err ? err : b->impl->ns_remove(b, ns, cb, arg);
+}
+
+int lk_ns_rename(struct lk_backend *b, const char *from, const char *to, lk_done_cb cb, void *arg)
+{
+	int err = lk_name_check(from);
+
+	if (err == 0)
+		err = lk_name_check(to);
+	return err ? err : b->impl->ns_rename(b, from, to, cb, arg);
+}
+
+int lk_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
+{
+	int err = lk_name_check(ns);
+
+	return err ? err : b->impl->ns_chmod(b, ns, perm, uid, gid, cb, arg);
+}
+
+int lk_file_stat(struct lk_backend *b, const char *name, lk_file_stat_cb cb, void *arg)
+{
+	int err = lk_name_check(name);
+
+	return err ? err : b->impl->file_stat(b, name, cb, arg);
+}
+
+int lk_file_fstat(struct lk_backend *b, struct lk_file *file, lk_file_stat_cb cb, void *arg)
+{
+	return b->impl->file_fstat(b, file, cb, arg);
+}
+
+int lk_file_open(struct lk_backend *b, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid,
+		 lk_file_open_cb cb, void *arg)
+{
+	int err = lk_name_check(name);
+
+	return err ? err : b->impl->file_open(b, name, flags, perm, uid, gid, cb, arg);
+}
+
+int lk_file_read(struct lk_backend *b, struct lk_file *file, size_t size, off_t off, lk_io_cb cb, void *arg)
+{
+	return b->impl->file_read(b, file, size, off, cb, arg);
+}
+
+int lk_file_write(struct lk_backend *b, struct lk_file *file, const void *data, size_t size, off_t off, lk_io_cb cb,
+		  void *arg)
+{
+	return b->impl->file_write(b, file, data, size, off, cb, arg);
+}
+
+int lk_file_truncate(struct lk_backend *b, struct lk_file *file, uint64_t size, lk_done_cb cb, void *arg)
+{
+	return b->impl->file_truncate(b, file, size, cb, arg);
+}
+
+int lk_file_sync(struct lk_backend *b, struct lk_file *file, lk_done_cb cb, void *arg)
+{
+	return b->impl->file_sync(b, file, cb, arg);
+}
+
+void lk_file_close(struct lk_backend *b, struct lk_file *file)
+{
+	b->impl->file_close(b, file);
+}
+
+int lk_file_unlink(struct lk_backend *b, const char *name, lk_done_cb cb, void *arg)
+{
+	int err = lk_name_check(name);
+
+	return err ? err : b->impl->file_unlink(b, name, cb, arg);
+}
+
+int lk_file_rename(struct lk_backend *b, const char *from, const char *to, unsigned flags, lk_done_cb cb, void *arg)
+{
+	int err = lk_name_check(from);
+
+	if (err == 0)
+		err = lk_name_check(to);
+	return err ? err : b->impl->file_rename(b, from, to, flags, cb, arg);
+}
+
+int lk_file_setattr(struct lk_backend *b, const char *name, mode_t perm, uid_t uid, gid_t gid, uint64_t mtime,
+		    lk_done_cb cb, void *arg)
+{
+	int err = lk_name_check(name);
+
+	return err ? err : b->impl->file_setattr(b, name, perm, uid, gid, mtime, cb, arg);
+}
+
+int lk_file_list(struct lk_backend *b, const char *ns, lk_list_cb cb, void *arg)
+{
+	int err = *ns ? lk_name_check(ns) : 0;
+
+	return err ? err : b->impl->file_list(b, ns, cb, arg);
+}
+
+const char *lk_describe(struct lk_backend *b)
+{
+	return b->describe;
+}
+
+const char *lk_host(struct lk_backend *b)
+{
+	return b->host;
+}
+
+const struct lk_counters *lk_counters(struct lk_backend *b)
+{
+	return &b->counters;
+}
+
+void lk_count_refused(struct lk_backend *b, enum lk_refusal why)
+{
+	b->counters.refused[why]++;
+}
+
+void lk_destroy(struct lk_backend *b)
+{
+	b->impl->destroy(b);
+}

@@ -1,0 +1,139 @@
+/* The file backend as a whole: opening, closing, the table of calls. */
+#include "backend/file/gather.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <utlist.h>
+
+static void free_names(struct file_backend *b)
+{
+	struct fname *n, *ntmp;
+	struct fslot *s, *stmp;
+	struct fhold *h, *htmp;
+	struct fwait *w, *wtmp;
+
+	HASH_ITER (hh, b->waits, w, wtmp) {
+		HASH_DEL(b->waits, w);
+		free(w);
+	}
+	HASH_ITER (hh, b->holds, h, htmp) {
+		HASH_DEL(b->holds, h);
+		pl_undefer(b->base.loop, &h->lost);
+		free(h);
+	}
+	HASH_ITER (hh, b->names, n, ntmp) {
+		HASH_DEL(b->names, n);
+		HASH_ITER (hh, n->slots, s, stmp) {
+			HASH_DEL(n->slots, s);
+			if (s->fd >= 0)
+				close(s->fd);
+			free(s);
+		}
+		free(n);
+	}
+}
+
+static void fb_destroy(struct lk_backend *base)
+{
+	struct file_backend *b = fb_of(base);
+
+	if (b->blockers)
+		blockers_free(b->blockers);
+	if (b->peers)
+		peers_free(b->peers);
+	watch_free(b->watch);
+	free_names(b);
+	floor_close(&b->floor);
+	store_close(&b->store);
+	free(b);
+}
+
+static const struct lk_impl file_impl = {
+	.name = "file",
+	.acquire = fb_acquire,
+	.cancel = fb_cancel,
+	.release = fb_release,
+	.read = fb_read,
+	.write = fb_write,
+	.truncate = fb_truncate,
+	.sync = fb_sync,
+	.stat = fb_stat,
+	.list = fb_list,
+	.view = fb_view,
+	.break_hold = fb_break,
+	.end_wait = fb_end_wait,
+	.remove = fb_remove,
+	.rename = fb_rename,
+	.ns_make = fb_ns_make,
+	.ns_remove = fb_ns_remove,
+	.ns_rename = fb_ns_rename,
+	.ns_chmod = fb_ns_chmod,
+	.file_stat = fb_file_stat,
+	.file_fstat = fb_file_fstat,
+	.file_open = fb_file_open,
+	.file_read = fb_file_read,
+	.file_write = fb_file_write,
+	.file_truncate = fb_file_truncate,
+	.file_sync = fb_file_sync,
+	.file_close = fb_file_close,
+	.file_unlink = fb_file_unlink,
+	.file_rename = fb_file_rename,
+	.file_setattr = fb_file_setattr,
+	.file_list = fb_file_list,
+	.destroy = fb_destroy,
+};
+
+static int make_id(struct file_backend *b)
+{
+	uint64_t r;
+
+	if (getrandom(&r, sizeof(r), 0) != (ssize_t)sizeof(r))
+		return -EIO;
+	snprintf(b->id, sizeof(b->id), "%d-%016llx", (int)getpid(), (unsigned long long)r);
+	return 0;
+}
+
+int lk_file_backend_open(const struct lk_config *config, const char *dir, struct lk_backend **out, const char **why)
+{
+	struct file_backend *b = calloc(1, sizeof(*b));
+	int err;
+
+	*why = dir;
+	if (!b)
+		return -ENOMEM;
+	b->base.impl = &file_impl;
+	b->base.loop = config->loop;
+	b->config = *config;
+	b->floor.fd = -1;
+	snprintf(b->base.describe, sizeof(b->base.describe), "file:%s", dir);
+	if (gethostname(b->base.host, sizeof(b->base.host) - 1) < 0 || !*b->base.host)
+		snprintf(b->base.host, sizeof(b->base.host), "localhost");
+	err = store_open(&b->store, dir, config->read_only, why);
+	if (err) {
+		free(b);
+		return err;
+	}
+	err = make_id(b);
+	if (err == 0 && !b->store.read_only) {
+		*why = ".plockfs/floor";
+		err = floor_open(&b->floor, b->store.priv, pl_wall(config->loop) / 1000);
+	}
+	if (err == 0) {
+		*why = dir;
+		b->blockers = blockers_new(config->loop);
+		b->watch = watch_new(b);
+		b->peers = peers_new(b);
+		if (!b->blockers || !b->watch || !b->peers)
+			err = -ENOMEM;
+	}
+	if (err) {
+		fb_destroy(&b->base);
+		return err;
+	}
+	*out = &b->base;
+	return 0;
+}

@@ -1,0 +1,43 @@
+/* Putting a view together: parties of this mount, of other mounts of DIR, and
+ * programs outside. The strings are the gathering's. */
+#ifndef BACKEND_FILE_GATHER_H
+#define BACKEND_FILE_GATHER_H
+
+#include "backend/file/internal.h"
+
+struct gather {
+	struct file_backend *b;
+	enum lk_kind kind;
+	char *name; /* NULL: all names */
+	struct lk_party *holders, *waiters;
+	size_t n_holders, n_waiters, cap_holders, cap_waiters;
+	char **strings;
+	size_t n_strings, cap_strings;
+	pid_t *peers; /* processes of other mounts that answered */
+	size_t n_peers;
+	bool partial;
+	int err; /* out of memory on the way */
+};
+
+struct gather *gather_new(struct file_backend *b, enum lk_kind kind, const char *name);
+void gather_free(struct gather *g);
+/* A copy that lives as long as the gathering; "" when out of memory (g->err). */
+const char *gather_string(struct gather *g, const char *s);
+void gather_holder(struct gather *g, const struct lk_party *p);
+void gather_waiter(struct gather *g, const struct lk_party *p);
+/* Everything of this mount. */
+void gather_here(struct gather *g);
+/* flocks of programs that are no mount, from /proc/locks. */
+void gather_outside(struct gather *g);
+
+/* peer.c: asks the other mounts; done(arg, g) later or at once, once. */
+typedef void (*peers_done)(void *arg, struct gather *g);
+struct peers *peers_new(struct file_backend *b);
+void peers_free(struct peers *p);
+bool peers_any(struct peers *p);
+void peers_gather(struct peers *p, struct gather *g, peers_done done, void *arg);
+/* Asks the mount that has the id to break the hold or end the wait. < 0:
+ * -ENOENT no such mount. */
+int peers_tell(struct peers *p, const char *op, const char *id, lk_done_cb cb, void *arg);
+
+#endif

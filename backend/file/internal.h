@@ -1,0 +1,190 @@
+/* What the rooms of the file backend share.
+ *
+ * A `fname` exists while somebody here holds or waits for the name. A `fslot`
+ * is one flock'ed file: slot 0 of a lock, slot K of a semaphore. A hold points
+ * to its slot, all shared holders to the same one: one descriptor a name.
+ */
+#ifndef BACKEND_FILE_INTERNAL_H
+#define BACKEND_FILE_INTERNAL_H
+
+#include "backend/arbiter.h"
+#include "backend/file/blocker.h"
+#include "backend/file/file.h"
+#include "backend/file/floor.h"
+#include "backend/file/store.h"
+#include "base/log.h"
+#include "base/loop.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <uthash.h>
+#include <uv.h>
+
+struct fname;
+struct peers;
+struct watch;
+
+struct fslot {
+	unsigned idx;
+	int fd; /* -1: not flock'ed by this mount */
+	enum lk_mode phys;
+	ino_t ino;
+	dev_t dev;
+	unsigned users;	   /* holds that use it */
+	unsigned handoffs; /* without giving the flock up */
+	uint64_t since;	   /* pl_now() when the flock was taken */
+	struct blocker *blocker;
+	enum lk_mode blocker_mode;
+	struct fname *name;
+	UT_hash_handle hh;
+};
+
+struct fname {
+	struct arb arb; /* first */
+	struct file_backend *b;
+	struct fslot *slots;
+	uint64_t token;	 /* last exclusive one given here */
+	bool abandoned;
+	unsigned pins;	 /* > 0: not freed though unused */
+	UT_hash_handle hh;
+	size_t keylen;
+	char key[]; /* kind, then the name */
+};
+
+static inline const char *fname_str(const struct fname *n)
+{
+	return n->key + 1;
+}
+
+struct fwait {
+	struct arb_waiter arb; /* first */
+	struct lk_request *req;
+	struct file_backend *b;
+	struct fname *name;
+	uint64_t serial;
+	struct pl_task finish;
+	bool finished;
+	int err;
+	struct lk_hold *result;
+	UT_hash_handle hh;
+};
+
+struct fhold {
+	struct lk_hold pub; /* first */
+	struct arb_holder arb;
+	struct fname *name;
+	struct fslot *slot; /* NULL once lost */
+	uint64_t serial;
+	struct pl_task lost;
+	struct file_backend *b;
+	unsigned ops; /* callbacks on the way that look at this hold */
+	bool released;
+	UT_hash_handle hh;
+};
+
+struct file_backend {
+	struct lk_backend base; /* first */
+	struct lk_config config;
+	struct store store;
+	struct floor floor;
+	bool floor_raising;
+	struct blockers *blockers;
+	struct watch *watch;
+	struct peers *peers;
+	struct fname *names;
+	struct fhold *holds; /* by serial */
+	struct fwait *waits; /* by serial */
+	uint64_t serial;
+	unsigned n_waits;
+	bool gone; /* DIR is not where it was: checked before every grant */
+	char id[48]; /* this mount's, in party ids */
+	struct pl_log_limit log_gone, log_limit, log_io;
+};
+
+static inline struct file_backend *fb_of(struct lk_backend *b)
+{
+	return (struct file_backend *)b;
+}
+
+/* lock.c */
+int fb_acquire(struct lk_backend *b, struct lk_request *req);
+void fb_cancel(struct lk_backend *b, struct lk_request *req, int err);
+void fb_release(struct lk_backend *b, struct lk_hold *hold);
+struct fname *fname_find(struct file_backend *b, enum lk_kind kind, const char *name);
+/* All holds of the slot are lost: told later, flock closed, the next one pumped. */
+void fslot_lose(struct fslot *s, const char *why);
+void fhold_lose(struct fhold *h);
+void fwait_fail(struct fwait *w, int err);
+/* A value operation ended: frees a hold that was released meanwhile. */
+void fhold_unref(struct fhold *h);
+
+/* slot.c */
+int fslot_obtain(struct arb *a, unsigned idx, enum lk_mode mode, bool may_wait);
+struct fslot *fslot_find(struct fname *n, unsigned idx);
+/* Gives the flock up when nobody uses it; frees what is empty. */
+void fslot_idle(struct fslot *s);
+/* Nobody here waits any more: ends blocked flocks. */
+void fname_settle(struct fname *n);
+/* The file of a slot, below locks/ or sems/. 0 or -ENAMETOOLONG. */
+int fslot_path(const struct fname *n, unsigned idx, char *out, size_t size);
+int fslot_at(const struct fname *n);
+/* Locks the slot's own descriptor anew: SH <-> EX. 0, -EAGAIN (kept as it
+ * was) or -ESTALE (the kernel gave it to another meanwhile). */
+int fslot_convert(struct fslot *s, enum lk_mode mode);
+/* Still the file at its path? */
+bool fslot_in_place(const struct fslot *s);
+
+/* value.c */
+int fb_read(struct lk_backend *b, struct lk_hold *h, size_t size, off_t off, lk_io_cb cb, void *arg);
+int fb_write(struct lk_backend *b, struct lk_hold *h, const void *data, size_t size, off_t off, lk_io_cb cb, void *arg);
+int fb_truncate(struct lk_backend *b, struct lk_hold *h, uint64_t size, lk_done_cb cb, void *arg);
+int fb_sync(struct lk_backend *b, struct lk_hold *h, lk_done_cb cb, void *arg);
+int fb_remove(struct lk_backend *b, struct lk_hold *h, lk_done_cb cb, void *arg);
+int fb_rename(struct lk_backend *b, struct lk_hold *from, struct lk_hold *to, lk_done_cb cb, void *arg);
+/* Later, from the loop: cb(arg, n, data), data copied. 0 or -ENOMEM. */
+int fb_later_io(struct file_backend *b, lk_io_cb cb, void *arg, ssize_t n, const void *data, size_t len);
+int fb_later_done(struct file_backend *b, lk_done_cb cb, void *arg, int err);
+/* fsync on a worker; hold NULL: a plain file. fd is duplicated. */
+int fb_sync_fd(struct file_backend *b, int fd, struct fhold *h, lk_done_cb cb, void *arg);
+
+/* list.c */
+int fb_stat(struct lk_backend *b, enum lk_kind kind, const char *name, enum lk_depth depth, lk_stat_cb cb, void *arg);
+int fb_list(struct lk_backend *b, enum lk_kind kind, const char *ns, lk_list_cb cb, void *arg);
+/* Everything in the folder, whether locks/ lists it or not. */
+int fb_list_files(struct lk_backend *b, const char *ns, lk_list_cb cb, void *arg);
+int fb_view(struct lk_backend *b, enum lk_kind kind, const char *name, lk_view_cb cb, void *arg);
+
+/* ns.c */
+int fb_ns_make(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
+int fb_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg);
+int fb_ns_rename(struct lk_backend *b, const char *from, const char *to, lk_done_cb cb, void *arg);
+int fb_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
+
+/* files.c */
+int fb_file_stat(struct lk_backend *, const char *, lk_file_stat_cb, void *);
+int fb_file_fstat(struct lk_backend *, struct lk_file *, lk_file_stat_cb, void *);
+int fb_file_open(struct lk_backend *, const char *, int, mode_t, uid_t, gid_t, lk_file_open_cb, void *);
+int fb_file_read(struct lk_backend *, struct lk_file *, size_t, off_t, lk_io_cb, void *);
+int fb_file_write(struct lk_backend *, struct lk_file *, const void *, size_t, off_t, lk_io_cb, void *);
+int fb_file_truncate(struct lk_backend *, struct lk_file *, uint64_t, lk_done_cb, void *);
+int fb_file_sync(struct lk_backend *, struct lk_file *, lk_done_cb, void *);
+void fb_file_close(struct lk_backend *, struct lk_file *);
+int fb_file_unlink(struct lk_backend *, const char *, lk_done_cb, void *);
+int fb_file_rename(struct lk_backend *, const char *, const char *, unsigned, lk_done_cb, void *);
+int fb_file_setattr(struct lk_backend *, const char *, mode_t, uid_t, gid_t, uint64_t, lk_done_cb, void *);
+int fb_file_list(struct lk_backend *, const char *, lk_list_cb, void *);
+
+/* watch.c: what happens to DIR behind our back */
+struct watch *watch_new(struct file_backend *b);
+void watch_free(struct watch *w);
+/* Watches the namespace that `name` is in. */
+void watch_name(struct watch *w, const char *name);
+
+/* party.c: breaking, ending waits, by id */
+int fb_break(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg);
+int fb_end_wait(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg);
+/* The same for ids of this mount, at once. */
+int fb_break_here(struct file_backend *b, uint64_t serial);
+int fb_end_wait_here(struct file_backend *b, uint64_t serial);
+
+#endif

@@ -1,0 +1,489 @@
+/* Names, holds and waits of this mount: acquire, cancel, release, lose.
+ *
+ * The grant/cancel race is decided in one place: `finished`. Whoever sets it,
+ * a grant or a cancel, has taken the wait out of the queue, and what the
+ * callback will say is fixed; a cancel that comes later does nothing, and the
+ * caller releases the grant it is then told of.
+ */
+#include "backend/file/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+/* --- names --- */
+
+struct fname *fname_find(struct file_backend *b, enum lk_kind kind, const char *name)
+{
+	char key[LK_NAME_MAX + 2];
+	size_t len = strlen(name);
+	struct fname *n;
+
+	key[0] = (char)kind;
+	memcpy(key + 1, name, len);
+	HASH_FIND(hh, b->names, key, len + 1, n);
+	return n;
+}
+
+static void count_grant(struct file_backend *b, const struct lk_hold *h, uint64_t waited)
+{
+	struct lk_counters *c = &b->base.counters;
+	uint64_t bound = 100000;
+	unsigned i = 0;
+
+	if (h->kind == LK_SEM)
+		c->granted_sem++;
+	else
+		c->granted[h->mode]++;
+	while (i < LK_WAIT_BUCKETS - 1 && waited > bound) {
+		bound *= 4;
+		i++;
+	}
+	c->wait_bucket[i]++;
+	c->wait_ns += waited;
+	c->held++;
+}
+
+static void count_refusal(struct file_backend *b, int err)
+{
+	enum lk_refusal why = LK_R_OTHER;
+
+	if (err == -EAGAIN)
+		why = LK_R_BUSY;
+	else if (err == -ETIMEDOUT)
+		why = LK_R_TIMEOUT;
+	else if (err == -EINTR)
+		why = LK_R_INTERRUPTED;
+	else if (err == -ECANCELED)
+		why = LK_R_CANCELED;
+	else if (err == -ENOLCK)
+		why = LK_R_LIMIT;
+	else if (err == -EHOSTDOWN)
+		why = LK_R_UNAVAILABLE;
+	b->base.counters.refused[why]++;
+}
+
+/* --- tokens --- */
+
+struct raising {
+	uv_work_t work;
+	struct file_backend *b;
+	int fd, err;
+	uint64_t wall_us;
+};
+
+static void raise_work(uv_work_t *work)
+{
+	struct raising *r = work->data;
+
+	r->err = floor_raise(r->fd, r->wall_us);
+}
+
+static void raise_after(uv_work_t *work, int status)
+{
+	struct raising *r = work->data;
+
+	if (status == 0) {
+		r->b->floor_raising = false;
+		if (r->err)
+			pl_log_limited(&r->b->log_io, PL_ERROR, "cannot make tokens durable in %s/.plockfs: %s",
+				       r->b->store.path, strerror(-r->err));
+	}
+	close(r->fd);
+	free(r);
+}
+
+static void raise_floor(struct file_backend *b, uint64_t wall_us)
+{
+	struct raising *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return; /* raised when it has run out, then */
+	r->b = b;
+	r->wall_us = wall_us;
+	r->fd = dup(b->floor.fd);
+	r->work.data = r;
+	if (r->fd < 0 || uv_queue_work(pl_loop_uv(b->base.loop), &r->work, raise_work, raise_after) != 0) {
+		if (r->fd >= 0)
+			close(r->fd);
+		free(r);
+		return;
+	}
+	b->floor_raising = true;
+}
+
+static int next_token(struct file_backend *b, struct fname *n, uint64_t *token)
+{
+	uint64_t us = pl_wall(b->base.loop) / 1000;
+	int err;
+
+	if (b->store.read_only)
+		return -EROFS;
+	err = floor_next(&b->floor, us, token);
+	if (err)
+		return err;
+	n->token = *token;
+	if (!b->floor_raising && floor_low(&b->floor, us))
+		raise_floor(b, us);
+	return 0;
+}
+
+/* --- finishing a request --- */
+
+static void run_finish(struct pl_task *task)
+{
+	struct fwait *w = (struct fwait *)((char *)task - offsetof(struct fwait, finish));
+	struct lk_request *req = w->req;
+	int err = w->err;
+	struct lk_hold *hold = w->result;
+
+	req->priv = NULL;
+	free(w);
+	req->done(req, err, hold);
+}
+
+/* Out of the queue, with an answer: nothing changes it any more. */
+static void finish(struct fwait *w, int err, struct lk_hold *hold)
+{
+	struct file_backend *b = w->b;
+
+	w->finished = true;
+	w->err = err;
+	w->result = hold;
+	if (w->req->waiting) {
+		w->req->waiting = false;
+		HASH_DEL(b->waits, w);
+		b->n_waits--;
+		b->base.counters.waiting--;
+	}
+	if (err)
+		count_refusal(b, err);
+	pl_defer(b->base.loop, &w->finish);
+}
+
+static void run_lost(struct pl_task *task)
+{
+	struct fhold *h = (struct fhold *)((char *)task - offsetof(struct fhold, lost));
+
+	if (h->pub.on_lost)
+		h->pub.on_lost(&h->pub);
+}
+
+/* Makes the hold for a slot that was obtained. */
+static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, struct fhold **out)
+{
+	struct file_backend *b = n->b;
+	struct fslot *s = fslot_find(n, slot);
+	struct fhold *h = calloc(1, sizeof(*h));
+	const struct lk_request *req = w->req;
+	int err = h ? 0 : -ENOLCK;
+
+	if (err == 0) {
+		h->pub.token = n->token ? n->token : floor_last(&b->floor);
+		if (req->mode == LK_EXCLUSIVE)
+			err = next_token(b, n, &h->pub.token);
+	}
+	if (err) {
+		free(h);
+		fslot_idle(s);
+		return err;
+	}
+	h->b = b;
+	h->name = n;
+	h->slot = s;
+	h->serial = ++b->serial;
+	h->lost.run = run_lost;
+	h->pub.kind = n->arb.kind;
+	h->pub.mode = req->mode;
+	h->pub.name = fname_str(n);
+	h->pub.slot = slot;
+	h->pub.since = pl_wall(b->base.loop);
+	h->pub.owner = req->owner;
+	h->pub.abandoned = n->abandoned;
+	s->users++;
+	s->handoffs++;
+	HASH_ADD(hh, b->holds, serial, sizeof(h->serial), h);
+	arb_hold(&n->arb, &h->arb, req->mode, slot);
+	count_grant(b, &h->pub, h->pub.since > req->asked ? h->pub.since - req->asked : 0);
+	*out = h;
+	return 0;
+}
+
+static void on_grant(struct arb *a, struct arb_waiter *aw, unsigned slot)
+{
+	struct fwait *w = (struct fwait *)aw;
+	struct fhold *h = NULL;
+	int err = make_hold((struct fname *)a, w, slot, &h);
+
+	finish(w, err, h ? &h->pub : NULL);
+}
+
+static void on_fail(struct arb *a, struct arb_waiter *aw, int err)
+{
+	(void)a;
+	finish((struct fwait *)aw, err, NULL);
+}
+
+static void on_contended(struct arb *a, struct arb_holder *ah, bool yes)
+{
+	struct fhold *h = (struct fhold *)((char *)ah - offsetof(struct fhold, arb));
+
+	(void)a;
+	h->pub.contended = yes;
+	if (h->pub.on_contended)
+		h->pub.on_contended(&h->pub);
+}
+
+static const struct arb_ops arb_ops = {
+	.obtain = fslot_obtain,
+	.grant = on_grant,
+	.fail = on_fail,
+	.contended = on_contended,
+};
+
+static struct fname *fname_get(struct file_backend *b, enum lk_kind kind, const char *name)
+{
+	struct fname *n = fname_find(b, kind, name);
+	size_t len = strlen(name);
+
+	if (n)
+		return n;
+	n = calloc(1, sizeof(*n) + len + 2);
+	if (!n)
+		return NULL;
+	n->arb.ops = &arb_ops;
+	n->arb.kind = kind;
+	n->b = b;
+	n->key[0] = (char)kind;
+	memcpy(n->key + 1, name, len + 1);
+	n->keylen = len + 1;
+	HASH_ADD_KEYPTR(hh, b->names, n->key, n->keylen, n);
+	return n;
+}
+
+/* --- acquire --- */
+
+static int enqueue(struct fwait *w)
+{
+	struct file_backend *b = w->b;
+	struct fname *n = w->name;
+
+	if (b->config.max_waiters && b->n_waits >= b->config.max_waiters) {
+		pl_log_limited(&b->log_limit, PL_WARN, "max_waiters=%u reached: no wait for '%s'",
+			       b->config.max_waiters, fname_str(n));
+		return -ENOLCK;
+	}
+	w->arb.mode = w->req->mode;
+	w->arb.lo = w->req->slot_lo;
+	w->arb.hi = w->req->slot_hi;
+	w->serial = ++b->serial;
+	w->req->waiting = true;
+	HASH_ADD(hh, b->waits, serial, sizeof(w->serial), w);
+	b->n_waits++;
+	b->base.counters.waiting++;
+	arb_wait(&n->arb, &w->arb);
+	/* The head of the queue begins to wait for programs outside. */
+	if (n->arb.waiters == &w->arb || n->arb.kind == LK_SEM)
+		arb_pump(&n->arb);
+	return 0;
+}
+
+/* flock(2) on a handle: see lk_request.convert. */
+static int convert(struct fwait *w)
+{
+	struct fhold *h = (struct fhold *)w->req->convert;
+	struct fname *n = h->name;
+	int err = 0;
+
+	if (h->pub.lost)
+		return -ESTALE;
+	if (h->pub.mode == w->req->mode) {
+		finish(w, 0, &h->pub);
+		return 0;
+	}
+	if (w->req->mode == LK_SHARED) {
+		err = fslot_convert(h->slot, LK_SHARED);
+	} else if (n->arb.n_holders > 1 || (w->req->try_only && n->arb.waiters)) {
+		err = -EAGAIN;
+	} else {
+		err = fslot_convert(h->slot, LK_EXCLUSIVE);
+		if (err == 0)
+			err = next_token(w->b, n, &h->pub.token);
+	}
+	if (err == -ESTALE)
+		fhold_lose(h);
+	if (err == 0) {
+		h->pub.mode = h->arb.mode = w->req->mode;
+		h->pub.since = pl_wall(w->b->base.loop);
+		finish(w, 0, &h->pub);
+		arb_pump(&n->arb); /* shared waiters may come in now */
+		return 0;
+	}
+	if (err != -EAGAIN || w->req->try_only)
+		return err;
+	/* As flock(2): the old lock is given up before waiting for the new one. */
+	w->req->convert = NULL;
+	err = enqueue(w);
+	if (err == 0)
+		fb_release(&w->b->base, &h->pub);
+	else
+		w->req->convert = &h->pub;
+	return err;
+}
+
+int fb_acquire(struct lk_backend *base, struct lk_request *req)
+{
+	struct file_backend *b = fb_of(base);
+	struct fwait *w = calloc(1, sizeof(*w));
+	struct fhold *h = NULL;
+	unsigned slot = 0;
+	int err;
+
+	if (!w)
+		return -ENOLCK;
+	req->asked = pl_wall(base->loop);
+	w->b = b;
+	w->req = req;
+	w->finish.run = run_finish;
+	w->name = fname_get(b, req->kind, req->name);
+	if (!w->name) {
+		free(w);
+		return -ENOLCK;
+	}
+	req->priv = w;
+	w->name->pins++;
+	if (req->convert) {
+		err = convert(w);
+	} else {
+		err = arb_try(&w->name->arb, req->mode, req->slot_lo, req->slot_hi, &slot);
+		if (err == 0) {
+			err = make_hold(w->name, w, slot, &h);
+			if (err == 0)
+				finish(w, 0, &h->pub);
+		} else if (err == -EAGAIN && !req->try_only) {
+			err = enqueue(w);
+		}
+	}
+	w->name->pins--;
+	if (err == 0)
+		return 0;
+	if (err != -EAGAIN)
+		count_refusal(b, err);
+	if (err == -EAGAIN) {
+		finish(w, err, NULL);
+		fname_settle(w->name);
+		return 0;
+	}
+	req->priv = NULL;
+	fname_settle(w->name);
+	free(w);
+	return err;
+}
+
+void fwait_fail(struct fwait *w, int err)
+{
+	struct fname *n = w->name;
+
+	if (w->finished)
+		return;
+	arb_unwait(&n->arb, &w->arb);
+	finish(w, err, NULL);
+	arb_pump(&n->arb);
+	fname_settle(n);
+}
+
+void fb_cancel(struct lk_backend *base, struct lk_request *req, int err)
+{
+	(void)base;
+	if (req->priv)
+		fwait_fail(req->priv, err);
+}
+
+/* --- release, loss --- */
+
+static void detach(struct fhold *h)
+{
+	struct fname *n = h->name;
+	struct fslot *s = h->slot;
+
+	h->slot = NULL;
+	arb_unhold(&n->arb, &h->arb);
+	s->users--;
+	h->b->base.counters.held--;
+	HASH_DEL(h->b->holds, h);
+}
+
+void fhold_unref(struct fhold *h)
+{
+	if (--h->ops == 0 && h->released)
+		free(h);
+}
+
+void fb_release(struct lk_backend *base, struct lk_hold *hold)
+{
+	struct fhold *h = (struct fhold *)hold;
+	struct fname *n = h->name;
+
+	pl_undefer(base->loop, &h->lost);
+	base->counters.released++;
+	if (h->slot) {
+		detach(h);
+		if (h->pub.mode == LK_EXCLUSIVE)
+			n->abandoned = false;
+		arb_pump(&n->arb);
+		fname_settle(n);
+	}
+	h->pub.name = "";
+	h->released = true;
+	h->ops++;
+	fhold_unref(h);
+}
+
+void fhold_lose(struct fhold *h)
+{
+	struct fname *n = h->name;
+	struct file_backend *b = h->b;
+
+	if (h->pub.lost)
+		return;
+	h->pub.lost = true;
+	b->base.counters.lost++;
+	if (h->pub.mode == LK_EXCLUSIVE)
+		n->abandoned = true;
+	/* The caller learns in a turn of its own, but nobody is granted before
+	 * `lost` is set: nothing more goes through this hold. */
+	pl_defer(b->base.loop, &h->lost);
+	detach(h);
+	h->name = NULL;
+	h->pub.name = "";
+	arb_pump(&n->arb);
+	fname_settle(n);
+}
+
+void fslot_lose(struct fslot *s, const char *why)
+{
+	struct fname *n = s->name;
+	struct arb_holder *ah, *tmp;
+	struct fslot *still;
+	unsigned idx = s->idx;
+
+	pl_log_limited(&n->b->log_io, PL_ERROR, "lock '%s' lost: %s", fname_str(n), why);
+	/* The file is not the one at the path any more: close it before the pump
+	 * can hand it on. */
+	close(s->fd);
+	s->fd = -1;
+	n->pins++;
+	n->arb.pumping = true;
+	DL_FOREACH_SAFE (n->arb.holders, ah, tmp) {
+		if (ah->slot == idx)
+			fhold_lose((struct fhold *)((char *)ah - offsetof(struct fhold, arb)));
+	}
+	n->arb.pumping = false;
+	still = fslot_find(n, idx);
+	if (still)
+		fslot_idle(still);
+	n->pins--;
+	arb_pump(&n->arb);
+	fname_settle(n);
+}

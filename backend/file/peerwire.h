@@ -1,0 +1,30 @@
+/* What mounts of one DIR say to each other: one line of JSON each way. Names
+ * go through byte for byte. Every byte that comes in is checked. */
+#ifndef BACKEND_FILE_PEERWIRE_H
+#define BACKEND_FILE_PEERWIRE_H
+
+#include "backend/file/gather.h"
+
+enum peer_op { PEER_VIEW, PEER_BREAK, PEER_END_WAIT };
+
+struct peer_request {
+	enum peer_op op;
+	enum lk_kind kind;
+	bool all;
+	char name[LK_NAME_MAX + 1];
+	uint64_t serial;
+};
+
+/* malloc'ed texts with a newline at the end; NULL: out of memory. */
+char *peerwire_write_ask(enum lk_kind kind, const char *name);
+char *peerwire_write_tell(const char *op, uint64_t serial);
+char *peerwire_write_view(const struct gather *g);
+char *peerwire_write_err(int err);
+
+/* 0, or -EBADMSG for anything that is not what it should be. */
+int peerwire_read_request(const char *text, size_t len, struct peer_request *r);
+int peerwire_read_view(const char *text, size_t len, struct gather *g);
+/* The errno that was sent: <= 0. */
+int peerwire_read_err(const char *text, size_t len);
+
+#endif

@@ -1,0 +1,296 @@
+/* One flock'ed file: taking it, waiting for it, keeping it, giving it up. */
+#include "backend/file/internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* A name replaced under us between open and flock is tried again this often. */
+#define REPLACED_TRIES 100
+/* Local hand-offs of a name without giving the flock up; then programs outside
+ * get a turn. */
+#define HANDOFFS_MAX 16
+#define HANDOFF_TIME (50 * PL_MS)
+
+static int flock_op(enum lk_mode mode)
+{
+	return mode == LK_SHARED ? LOCK_SH : LOCK_EX;
+}
+
+int fslot_at(const struct fname *n)
+{
+	return n->arb.kind == LK_LOCK ? n->b->store.locks : n->b->store.sems;
+}
+
+int fslot_path(const struct fname *n, unsigned idx, char *out, size_t size)
+{
+	int len;
+
+	/* portalocker's BoundedSemaphore names its files so. */
+	if (n->arb.kind == LK_SEM)
+		len = snprintf(out, size, "%s.%02u.lock", fname_str(n), idx);
+	else
+		len = snprintf(out, size, "%s", fname_str(n));
+	return len < 0 || (size_t)len >= size ? -ENAMETOOLONG : 0;
+}
+
+struct fslot *fslot_find(struct fname *n, unsigned idx)
+{
+	struct fslot *s;
+
+	HASH_FIND(hh, n->slots, &idx, sizeof(idx), s);
+	return s;
+}
+
+static struct fslot *slot_get(struct fname *n, unsigned idx)
+{
+	struct fslot *s = fslot_find(n, idx);
+
+	if (s)
+		return s;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->idx = idx;
+	s->fd = -1;
+	s->name = n;
+	HASH_ADD(hh, n->slots, idx, sizeof(s->idx), s);
+	return s;
+}
+
+static int open_file(struct fname *n, unsigned idx)
+{
+	int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
+	char path[LK_NAME_MAX + 32];
+	int fd = fslot_path(n, idx, path, sizeof(path));
+
+	if (fd)
+		return fd;
+	if (n->b->store.read_only)
+		flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+	else
+		flags |= O_CREAT;
+	fd = store_openat(fslot_at(n), path, flags, 0666);
+	if (fd == -EACCES && !n->b->store.read_only)
+		fd = store_openat(fslot_at(n), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+	if (fd == -ENOENT && n->b->store.read_only)
+		fd = -EROFS;
+	if (fd == -EMFILE || fd == -ENFILE) {
+		pl_log_limited(&n->b->log_limit, PL_ERROR, "no descriptor left for '%s': raise LimitNOFILE (ulimit -n)",
+			       fname_str(n));
+		fd = -ENOLCK;
+	}
+	return fd;
+}
+
+static bool same_file(int fd, const struct fname *n, unsigned idx, struct stat *st)
+{
+	char path[LK_NAME_MAX + 32];
+	struct stat at;
+
+	return fstat(fd, st) == 0 && fslot_path(n, idx, path, sizeof(path)) == 0 &&
+	       store_stat(fslot_at(n), path, &at) == 0 && at.st_ino == st->st_ino && at.st_dev == st->st_dev;
+}
+
+bool fslot_in_place(const struct fslot *s)
+{
+	struct stat st;
+
+	return s->fd >= 0 && same_file(s->fd, s->name, s->idx, &st);
+}
+
+static void taken(struct fslot *s, int fd, enum lk_mode mode, const struct stat *st)
+{
+	s->fd = fd;
+	s->phys = mode;
+	s->ino = st->st_ino;
+	s->dev = st->st_dev;
+	s->handoffs = 0;
+	s->since = pl_now(s->name->b->base.loop);
+	if (s->name->arb.kind == LK_LOCK)
+		watch_name(s->name->b->watch, fname_str(s->name));
+}
+
+static void drop_fd(struct fslot *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+}
+
+static void blocked_done(void *arg, int fd, int err)
+{
+	struct fslot *s = arg;
+	struct fname *n = s->name;
+	struct stat st;
+
+	s->blocker = NULL;
+	if (err == 0 && s->fd < 0 && n->arb.waiters && same_file(fd, n, s->idx, &st)) {
+		taken(s, fd, s->blocker_mode, &st);
+	} else {
+		/* Not wanted any more, replaced under us, or ended: the flock goes with the
+		 * descriptor, and the pump below starts anew if somebody still waits. */
+		close(fd);
+	}
+	if (err && err != -ECANCELED)
+		pl_log_limited(&n->b->log_io, PL_ERROR, "flock of '%s': %s", fname_str(n), strerror(-err));
+	arb_pump(&n->arb);
+	s = NULL; /* may be gone by now */
+	fname_settle(n);
+}
+
+static int block_on(struct fslot *s, int fd, enum lk_mode mode)
+{
+	struct file_backend *b = s->name->b;
+
+	s->blocker = blocker_start(b->blockers, fd, flock_op(mode), blocked_done, s);
+	if (!s->blocker) {
+		close(fd);
+		pl_log_limited(&b->log_limit, PL_ERROR,
+			       "%d threads wait for programs outside already: no wait for '%s'", BLOCKERS_MAX,
+			       fname_str(s->name));
+		return -ENOLCK;
+	}
+	s->blocker_mode = mode;
+	return -EINPROGRESS;
+}
+
+/* Takes a slot that this mount does not have. */
+static int take(struct fslot *s, enum lk_mode mode, bool may_wait, bool yield)
+{
+	struct fname *n = s->name;
+	struct stat st;
+	int fd, tries;
+
+	if (s->blocker) {
+		if (!may_wait)
+			return -EBUSY;
+		/* The head of the queue wants another mode now: the blocked call
+		 * ends and the pump after it starts the right one. */
+		if (s->blocker_mode != mode)
+			blocker_cancel(s->blocker);
+		return -EINPROGRESS;
+	}
+	for (tries = 0; tries < REPLACED_TRIES; tries++) {
+		fd = open_file(n, s->idx);
+		if (fd < 0)
+			return fd;
+		if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+			close(fd);
+			return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+		}
+		if (yield)
+			return block_on(s, fd, mode);
+		if (flock(fd, flock_op(mode) | LOCK_NB) < 0) {
+			int err = errno;
+
+			if (err == EWOULDBLOCK && may_wait)
+				return block_on(s, fd, mode);
+			close(fd);
+			return err == EWOULDBLOCK ? -EBUSY : err == ENOMEM ? -ENOLCK : -err;
+		}
+		if (same_file(fd, n, s->idx, &st)) {
+			taken(s, fd, mode, &st);
+			return 0;
+		}
+		close(fd);
+	}
+	return -ESTALE;
+}
+
+int fslot_convert(struct fslot *s, enum lk_mode mode)
+{
+	if (s->phys == mode)
+		return 0;
+	if (flock(s->fd, flock_op(mode) | LOCK_NB) == 0) {
+		s->phys = mode;
+		return 0;
+	}
+	/* Linux drops the old lock before it tries the new one. */
+	if (flock(s->fd, flock_op(s->phys) | LOCK_NB) == 0)
+		return -EAGAIN;
+	return -ESTALE;
+}
+
+/* The flock is here already: from a holder just gone, from a blocked call, or
+ * shared with other holders. */
+static int reuse(struct fslot *s, enum lk_mode mode, bool may_wait)
+{
+	struct fname *n = s->name;
+	bool fresh = s->handoffs == 0;
+
+	if (s->users) /* shared holders, and another one */
+		return s->phys == LK_SHARED && mode == LK_SHARED ? 0 : -EBUSY;
+	if (!fslot_in_place(s) || fslot_convert(s, mode) < 0) {
+		drop_fd(s);
+		return take(s, mode, may_wait, false);
+	}
+	if (!fresh && may_wait &&
+	    (s->handoffs >= HANDOFFS_MAX || pl_now(n->b->base.loop) - s->since > HANDOFF_TIME)) {
+		drop_fd(s);
+		return take(s, mode, true, true);
+	}
+	return 0;
+}
+
+int fslot_obtain(struct arb *a, unsigned idx, enum lk_mode mode, bool may_wait)
+{
+	struct fname *n = (struct fname *)a;
+	struct fslot *s;
+	int err;
+
+	if (n->b->gone) {
+		err = store_check(&n->b->store);
+		if (err) {
+			pl_log_limited(&n->b->log_gone, PL_ERROR, "%s is gone: no lock can be had there (%s)",
+				       n->b->store.path, strerror(-err));
+			return err;
+		}
+		n->b->gone = false;
+	}
+	s = slot_get(n, idx);
+	if (!s)
+		return -ENOLCK;
+	if (s->users && a->kind == LK_SEM)
+		return -EBUSY;
+	err = s->fd >= 0 ? reuse(s, mode, may_wait) : take(s, mode, may_wait, false);
+	if (err && err != -EINPROGRESS)
+		fslot_idle(s);
+	return err;
+}
+
+void fslot_idle(struct fslot *s)
+{
+	if (s->users)
+		return;
+	drop_fd(s);
+	if (s->blocker)
+		return;
+	HASH_DEL(s->name->slots, s);
+	free(s);
+}
+
+void fname_settle(struct fname *n)
+{
+	struct fslot *s, *tmp;
+
+	if (n->pins)
+		return;
+	HASH_ITER (hh, n->slots, s, tmp) {
+		if (n->arb.waiters && s->blocker)
+			continue;
+		if (s->blocker)
+			blocker_cancel(s->blocker);
+		fslot_idle(s);
+	}
+	if (n->slots || n->arb.waiters || n->arb.holders)
+		return;
+	/* `abandoned` must outlive the last user: see lock.c. */
+	if (n->abandoned)
+		return;
+	HASH_DEL(n->b->names, n);
+	free(n);
+}

@@ -1,0 +1,32 @@
+/* DIR and what is below it: every path is opened from a held descriptor,
+ * beneath DIR only and never through a symbolic link. */
+#ifndef BACKEND_FILE_STORE_H
+#define BACKEND_FILE_STORE_H
+
+#include "backend/backend.h"
+
+#include <sys/stat.h>
+
+struct store {
+	char *path; /* DIR, absolute */
+	int dir, locks, sems, priv, mounts;
+	struct stat id, locks_id; /* of DIR and DIR/locks as opened */
+	bool read_only;
+};
+
+/* Opens and, unless read_only, makes what is missing. 0 or negative errno and
+ * *why, the path that failed (static). */
+int store_open(struct store *s, const char *dir, bool read_only, const char **why);
+void store_close(struct store *s);
+/* Is DIR still the folder that we opened, and DIR/locks in it? 0, or -ENOENT,
+ * -ESTALE. */
+int store_check(const struct store *s);
+
+/* openat2(2) beneath `at`, no symbolic links on the way. fd or negative errno. */
+int store_openat(int at, const char *path, int flags, mode_t mode);
+/* lstat of a path beneath `at`, no symbolic links on the way. */
+int store_stat(int at, const char *path, struct stat *st);
+/* The folder a path is in (a new descriptor) and its last component. */
+int store_parent(int at, const char *path, const char **last);
+
+#endif

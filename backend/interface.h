@@ -1,0 +1,63 @@
+/* What a backend is: the implementers' side. One static const lk_impl each.
+ * The rules stand in backend/backend.h; each lk_X call goes to impl->X, with
+ * backend/checked.c between them in debug builds. */
+#ifndef BACKEND_INTERFACE_H
+#define BACKEND_INTERFACE_H
+
+#include "backend/backend.h"
+
+struct pl_loop;
+
+struct lk_impl {
+	const char *name;
+	int (*acquire)(struct lk_backend *, struct lk_request *);
+	void (*cancel)(struct lk_backend *, struct lk_request *, int err);
+	void (*release)(struct lk_backend *, struct lk_hold *);
+	int (*read)(struct lk_backend *, struct lk_hold *, size_t, off_t, lk_io_cb, void *);
+	int (*write)(struct lk_backend *, struct lk_hold *, const void *, size_t, off_t, lk_io_cb, void *);
+	int (*truncate)(struct lk_backend *, struct lk_hold *, uint64_t, lk_done_cb, void *);
+	int (*sync)(struct lk_backend *, struct lk_hold *, lk_done_cb, void *);
+	int (*stat)(struct lk_backend *, enum lk_kind, const char *, enum lk_depth, lk_stat_cb, void *);
+	int (*list)(struct lk_backend *, enum lk_kind, const char *, lk_list_cb, void *);
+	int (*view)(struct lk_backend *, enum lk_kind, const char *, lk_view_cb, void *);
+	int (*break_hold)(struct lk_backend *, const char *, lk_done_cb, void *);
+	int (*end_wait)(struct lk_backend *, const char *, lk_done_cb, void *);
+	int (*remove)(struct lk_backend *, struct lk_hold *, lk_done_cb, void *);
+	int (*rename)(struct lk_backend *, struct lk_hold *, struct lk_hold *, lk_done_cb, void *);
+	int (*ns_make)(struct lk_backend *, const char *, mode_t, uid_t, gid_t, lk_done_cb, void *);
+	int (*ns_remove)(struct lk_backend *, const char *, lk_done_cb, void *);
+	int (*ns_rename)(struct lk_backend *, const char *, const char *, lk_done_cb, void *);
+	int (*ns_chmod)(struct lk_backend *, const char *, mode_t, uid_t, gid_t, lk_done_cb, void *);
+	int (*file_stat)(struct lk_backend *, const char *, lk_file_stat_cb, void *);
+	int (*file_fstat)(struct lk_backend *, struct lk_file *, lk_file_stat_cb, void *);
+	int (*file_open)(struct lk_backend *, const char *, int, mode_t, uid_t, gid_t, lk_file_open_cb, void *);
+	int (*file_read)(struct lk_backend *, struct lk_file *, size_t, off_t, lk_io_cb, void *);
+	int (*file_write)(struct lk_backend *, struct lk_file *, const void *, size_t, off_t, lk_io_cb, void *);
+	int (*file_truncate)(struct lk_backend *, struct lk_file *, uint64_t, lk_done_cb, void *);
+	int (*file_sync)(struct lk_backend *, struct lk_file *, lk_done_cb, void *);
+	void (*file_close)(struct lk_backend *, struct lk_file *);
+	int (*file_unlink)(struct lk_backend *, const char *, lk_done_cb, void *);
+	int (*file_rename)(struct lk_backend *, const char *, const char *, unsigned, lk_done_cb, void *);
+	int (*file_setattr)(struct lk_backend *, const char *, mode_t, uid_t, gid_t, uint64_t, lk_done_cb, void *);
+	int (*file_list)(struct lk_backend *, const char *, lk_list_cb, void *);
+	void (*destroy)(struct lk_backend *);
+};
+
+/* What every backend starts with; embed it first. */
+struct lk_backend {
+	const struct lk_impl *impl;
+	struct pl_loop *loop;
+	struct lk_counters counters;
+	char host[LK_HOST_MAX];
+	char describe[512];
+};
+
+/* Limits and times that fs/ passes down from the options. */
+struct lk_config {
+	struct pl_loop *loop;
+	uint64_t max_value;    /* bytes of one value */
+	unsigned max_waiters;  /* of this mount, all names together; 0: no limit */
+	bool read_only;
+};
+
+#endif
