@@ -1,0 +1,29 @@
+/* One acquisition on behalf of one FUSE request: waits, and can be ended by a
+ * signal to the caller, a timeout or an admin; answers exactly once. */
+#ifndef FS_ACQUIRE_H
+#define FS_ACQUIRE_H
+
+#include "fs/server.h"
+
+struct acquire_spec {
+	enum lk_kind kind;
+	enum lk_mode mode;
+	const char *name; /* copied */
+	unsigned slot_lo, slot_hi;
+	bool try_only;
+	uint64_t timeout_ns; /* 0: for ever */
+	struct lk_hold *convert;
+	void (*done)(void *arg, int err, struct lk_hold *hold);
+	/* The hold of `convert` was given up before waiting; may be NULL. */
+	void (*gave_up)(void *arg);
+	void *arg;
+};
+
+/* What the tree's view, the mount's options and O_NONBLOCK say. */
+void acquire_spec_view(struct acquire_spec *spec, const struct server *s, const struct node *node, bool nonblock);
+
+/* As lk_acquire: < 0 and done never runs (-EDEADLK, -ENOMEM, -ENOLCK), or 0 and it
+ * runs once, later. req must not be answered before. */
+int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *spec);
+
+#endif
