@@ -1,0 +1,131 @@
+"""Fixtures: a work folder, mounts, clients; each test leaves nothing behind."""
+
+import faulthandler
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+import pytest
+
+SUPPORT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support")
+sys.path.insert(0, SUPPORT)
+
+from lockclient import Client  # noqa: E402
+from plockmount import PLOCKFS, Mount, become_subreaper, mountinfo, sanitizer_logs, unmount_lazily  # noqa: E402
+
+TEST_DEADLINE = 90.0
+
+
+def pytest_sessionstart(session):
+    del session
+    if os.geteuid() != 0:
+        pytest.exit("the mount tests must run as root", 77)
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.exit("no /dev/fuse here", 77)
+    if not os.access(PLOCKFS, os.X_OK):
+        pytest.exit(f"not built: {PLOCKFS}", 1)
+    become_subreaper()
+
+
+@pytest.fixture(scope="session")
+def client_program():
+    folder = tempfile.mkdtemp(prefix="plockfs-client-")
+    os.chmod(folder, 0o755)
+    program = os.path.join(folder, "lock_client")
+    subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-pthread", "-o", program,
+                    os.path.join(SUPPORT, "lock_client.c")], check=True)
+    yield program
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def work():
+    """A folder that other users can reach, unlike tmp_path."""
+    folder = tempfile.mkdtemp(prefix="plockfs-test-")
+    os.chmod(folder, 0o755)
+    yield folder
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        below = [line.split()[4] for line in f if line.split()[4].startswith(folder + "/")]
+    for path in reversed(below):
+        unmount_lazily(path)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def watched():
+    """Mounts and clients of the test; when it hangs they are killed, so that it fails instead."""
+    things = {"mounts": [], "clients": [], "hung": False}
+
+    def expire():
+        things["hung"] = True
+        faulthandler.dump_traceback(sys.__stderr__)
+        for c in things["clients"]:
+            c.proc.kill()
+        for m in things["mounts"]:
+            if m.pid:
+                os.kill(m.pid, 9)
+
+    timer = threading.Timer(TEST_DEADLINE, expire)
+    timer.daemon = True
+    timer.start()
+    yield things
+    timer.cancel()
+
+
+@pytest.fixture
+def mounts(work, watched):
+    """A function that starts a mount: of work/dir on work/mnt, work/mnt2, ... unless told otherwise."""
+    before = set(sanitizer_logs())
+
+    def make(source="", mnt=None, opts="", start=True, **more):
+        n = len(watched["mounts"]) + 1
+        if source == "":
+            source = os.path.join(work, "dir")
+            os.makedirs(source, mode=0o711, exist_ok=True)
+        if mnt is None:
+            mnt = os.path.join(work, "mnt" if n == 1 else f"mnt{n}")
+        m = Mount(source, mnt, opts, log=os.path.join(work, f"log{n}"), **more)
+        watched["mounts"].append(m)
+        return m.start() if start else m
+
+    yield make
+    for c in watched["clients"]:
+        c.end()
+    wrong = [w for w in (m.clean_up() for m in reversed(watched["mounts"])) if w]
+    wrong += [f"{path}:\n{text[:6000]}" for path, text in sanitizer_logs().items() if path not in before]
+    wrong += [f"still mounted: {m.mnt}" for m in watched["mounts"] if mountinfo(m.mnt)]
+    if watched["hung"]:
+        wrong.append(f"hung for {TEST_DEADLINE} s")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def mount(mounts):
+    return mounts()
+
+
+@pytest.fixture
+def shared_mount(mounts):
+    """A mount where other users may lock."""
+    return mounts(opts="allow_other,umask=000")
+
+
+@pytest.fixture
+def client(client_program, watched):
+    """A function that starts a client process."""
+    def make(**how):
+        c = Client(client_program, **how)
+        watched["clients"].append(c)
+        return c
+    yield make
+    for c in watched["clients"]:
+        c.end()
+
+
+@pytest.fixture
+def clients(client):
+    """A function that starts n client processes."""
+    return lambda n, **how: [client(**how) for _ in range(n)]
