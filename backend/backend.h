@@ -70,7 +70,6 @@ struct lk_hold {
 	struct lk_owner owner;
 	bool lost;	/* set before on_lost is called */
 	bool contended; /* somebody waits behind this hold; kept by the backend */
-	bool abandoned; /* the hold before this one was not given back cleanly */
 	void (*on_lost)(struct lk_hold *hold);	    /* set by the caller in done; may be NULL */
 	void (*on_contended)(struct lk_hold *hold); /* contended changed; may be NULL */
 	void *arg;				    /* the caller's */
@@ -132,7 +131,8 @@ typedef void (*lk_done_cb)(void *arg, int err);
 /* n >= 0 with data (reads), or n = bytes written; < 0 error. */
 typedef void (*lk_io_cb)(void *arg, ssize_t n, const void *data);
 
-/* How much a stat looks for: LK_STAT_LOCAL never asks another mount. */
+/* How much a stat looks for: LK_STAT_LOCAL never asks another mount, nor does
+ * LK_STAT_FULL for a name held exclusively here: its waiters may be more. */
 enum lk_depth { LK_STAT_LOCAL, LK_STAT_FULL };
 
 /* --- counters that every backend keeps; fs/ renders them --- */
@@ -237,7 +237,8 @@ const char *lk_host(struct lk_backend *b);
 const struct lk_counters *lk_counters(struct lk_backend *b);
 /* Counts a refusal that was decided above the backend (a deadlock). */
 void lk_count_refused(struct lk_backend *b, enum lk_refusal why);
-/* Releases everything and frees it. No callback comes any more. */
+/* Gives back whatever is held, as not cleanly released, and frees everything. No
+ * callback comes any more. */
 void lk_destroy(struct lk_backend *b);
 
 #endif

@@ -81,10 +81,10 @@ void acquire_spec_view(struct acquire_spec *spec, const struct server *s, const 
 		return;
 	if (o->timeout_set) {
 		spec->timeout_ns = o->timeout_ns;
-		spec->try_only = o->timeout_ns == 0;
+		spec->try_only = spec->no_wait = o->timeout_ns == 0;
 	} else if (s->opt->timeout_set) {
 		spec->timeout_ns = s->opt->timeout_ns;
-		spec->try_only = s->opt->timeout_ns == 0;
+		spec->try_only = spec->no_wait = s->opt->timeout_ns == 0;
 	}
 }
 
@@ -106,6 +106,7 @@ int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *s
 	a->req.kind = spec->kind;
 	a->req.mode = spec->mode;
 	a->req.try_only = spec->try_only;
+	a->no_wait = spec->no_wait;
 	a->req.name = a->name;
 	a->req.slot_lo = spec->slot_lo;
 	a->req.slot_hi = spec->slot_hi;
@@ -114,7 +115,8 @@ int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *s
 	a->req.arg = a;
 	owner = &a->req.owner;
 	owner_of(req, owner);
-	if (!spec->try_only && !spec->convert &&
+	/* A wait with a timeout does end, so it is neither refused nor entered below. */
+	if (!spec->try_only && !spec->timeout_ns && !spec->convert &&
 	    waitgraph_would_deadlock(s->graph, spec->kind, a->name, owner, spec->mode, spec->slot_lo, spec->slot_hi)) {
 		lk_count_refused(s->backend, LK_R_DEADLOCK);
 		free(a);
@@ -127,14 +129,14 @@ int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *s
 	}
 	if (spec->convert && !a->req.convert && spec->gave_up)
 		spec->gave_up(spec->arg);
-	if (a->req.waiting) {
+	if (a->req.waiting && spec->timeout_ns) {
+		a->timer = pl_timer_start(s->loop, spec->timeout_ns, on_timeout, a);
+		if (!a->timer)
+			lk_cancel(s->backend, &a->req, -ENOMEM);
+	} else if (a->req.waiting) {
 		/* Without memory for it the wait only goes unseen by deadlock detection. */
 		(void)waitgraph_wait_add(s->graph, &a->graph, spec->kind, a->name, owner, spec->mode, spec->slot_lo,
 					 spec->slot_hi);
-		if (spec->timeout_ns)
-			a->timer = pl_timer_start(s->loop, spec->timeout_ns, on_timeout, a);
-		if (spec->timeout_ns && !a->timer)
-			lk_cancel(s->backend, &a->req, -ENOMEM);
 	}
 	DL_APPEND(s->acquisitions, a);
 	fuse_req_interrupt_func(req, on_interrupt, a);

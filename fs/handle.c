@@ -48,8 +48,17 @@ void handle_free(struct handle *h)
 
 void handles_free_all(struct server *s)
 {
-	while (s->handles)
-		handle_free(s->handles);
+	while (s->handles) {
+		struct handle *h = s->handles;
+
+		/* Their programs did not close them: that is no clean release, and
+		 * lk_destroy gives back what is still held. */
+		if (h->hold) {
+			h->hold->on_lost = h->hold->on_contended = NULL;
+			handle_forget_hold(h);
+		}
+		handle_free(h);
+	}
 }
 
 void handle_reply_open(fuse_req_t req, struct handle *h, struct fuse_file_info *fi)
@@ -93,6 +102,8 @@ static void on_lost(struct lk_hold *hold)
 	struct handle *h = hold->arg;
 	int err;
 
+	if (h->lost)
+		return;
 	h->lost = true;
 	waitgraph_remove(h->server->graph, &h->graph);
 	notify_poll(h);

@@ -22,7 +22,6 @@
 struct lookup {
 	fuse_req_t req;
 	struct node *parent;
-	bool hide_unused;
 	char path[LK_NAME_MAX + 1];
 	char name[];
 };
@@ -73,7 +72,8 @@ static void on_stat(void *arg, int err, const struct lk_stat *ls)
 	struct stat st;
 	struct node *n;
 
-	if (err == 0 && ls->type == LK_T_NONE && l->hide_unused)
+	if (err == 0 && ls->type == LK_T_NONE &&
+	    (l->parent->view->only_used || who_makes_name(fuse_req_ctx(l->req)->pid)))
 		err = -ENOENT;
 	if (err) {
 		reply_err(l->req, err);
@@ -109,7 +109,6 @@ static void lookup_lock(fuse_req_t req, struct node *parent, const char *name)
 	l->req = req;
 	l->parent = parent;
 	memcpy(l->name, name, len + 1);
-	l->hide_unused = parent->view->only_used || who_makes_name(fuse_req_ctx(req)->pid);
 	err = node_join(parent, name, l->path);
 	if (err == 0)
 		err = lk_stat(s->backend, LK_LOCK, l->path, LK_STAT_LOCAL, on_stat, l);

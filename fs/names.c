@@ -317,7 +317,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 {
 	struct server *s = server_of(req);
 	struct node *p = node_get(&s->nodes, parent), *np = node_get(&s->nodes, newparent);
-	struct node *n = p ? node_find(&s->nodes, p, name) : NULL;
+	struct node *n = p ? node_find(&s->nodes, p, name) : NULL, *target;
 	struct momentary *m;
 
 	if (!p || !np) {
@@ -335,6 +335,11 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	/* Every name resolves, so NOREPLACE could never be granted, nor EXCHANGE be atomic. */
 	if (flags || !lk_component_valid(newname)) {
 		reply_err(req, -EINVAL);
+		return;
+	}
+	target = node_find(&s->nodes, np, newname);
+	if (target && target->kind != N_LOCK && (target->kind != N_NAMESPACE || !*target->path)) {
+		reply_err(req, -EPERM); /* status and the like */
 		return;
 	}
 	if (n && n->kind == N_NAMESPACE && *n->path) {

@@ -44,7 +44,8 @@ void owner_of(fuse_req_t req, struct lk_owner *owner);
 
 /* Ends every wait with ECANCELED and answers it: before the mount goes. */
 void acquire_cancel_all(struct server *s);
-/* Frees handles whose RELEASE will never come: after the mount has gone. */
+/* Frees handles whose RELEASE will never come: after the mount has gone. Their
+ * holds are left to lk_destroy. */
 void handles_free_all(struct server *s);
 
 /* The operation table (fs/ops.c). */

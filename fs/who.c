@@ -296,7 +296,7 @@ int who_has_inode_open(const struct lk_owner *o, uint64_t ino)
 static bool name_making(long nr)
 {
 	static const long calls[] = {
-		SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_linkat,
+		SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_linkat, SYS_renameat, SYS_renameat2,
 #ifdef SYS_mkdir
 		SYS_mkdir,
 #endif
@@ -306,13 +306,16 @@ static bool name_making(long nr)
 #ifdef SYS_symlink
 		SYS_symlink,
 #endif
+#ifdef SYS_rename
+		SYS_rename,
+#endif
 #ifdef SYS_link
 		SYS_link,
 #endif
 #if defined(__x86_64__) && !defined(__ILP32__)
-		/* mkdir and mkdirat of 32-bit programs; as 64-bit numbers these
-		 * are getpid and pwritev, which look up no name. */
-		39, 296,
+		/* mkdir, mkdirat and the renames of 32-bit programs; as 64-bit numbers these
+		 * are getpid, pwritev and the like, which look up no name. */
+		39, 296, 38, 302, 353,
 #endif
 	};
 	size_t i;

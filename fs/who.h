@@ -25,7 +25,7 @@ unsigned who_threads(const struct lk_owner *o);
  * in /proc/PID/fdinfo)? 1 yes, 0 no, < 0 cannot be known. */
 int who_has_inode_open(const struct lk_owner *o, uint64_t ino);
 /* Is thread `tid` right now inside mkdir(2), mkdirat(2) or another call that
- * wants the name not to exist (mknod, symlink, link as target)? */
+ * wants the name not to exist (mknod, symlink, link) or to exist (rename)? */
 bool who_makes_name(pid_t tid);
 /* Is `gid` one of the caller's groups (its fsgid or supplementary)? */
 bool who_in_group(pid_t tid, gid_t caller_gid, gid_t gid);

@@ -46,10 +46,6 @@ static void have_stat(void *arg, int err, const struct lk_stat *st)
 	}
 	if (strcmp(w, "mode") == 0)
 		n = snprintf(text, sizeof(text), "%s", !st->holders ? "free" : st->exclusive ? "exclusive" : "shared");
-	else if (strcmp(w, "holders") == 0)
-		n = snprintf(text, sizeof(text), "%u", st->holders);
-	else if (strcmp(w, "waiters") == 0)
-		n = snprintf(text, sizeof(text), "%u", st->waiters);
 	else if (strcmp(w, "token") == 0)
 		n = snprintf(text, sizeof(text), "%" PRIu64, st->token);
 	else if (strcmp(w, "abandoned") == 0)
@@ -153,10 +149,11 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	a->node = n;
 	a->word = name;
 	a->size = size;
-	if (n->kind == N_LOCK)
+	/* Those of other mounts count too, where a stat may do without asking them. */
+	if (n->kind == N_LOCK && strcmp(name, "holders") != 0 && strcmp(name, "waiters") != 0)
 		err = lk_stat(s->backend, LK_LOCK, n->path, LK_STAT_FULL, have_stat, a);
 	else
-		err = lk_view(s->backend, LK_SEM, n->path, have_view, a);
+		err = lk_view(s->backend, n->kind == N_LOCK ? LK_LOCK : LK_SEM, n->path, have_view, a);
 	if (err < 0) {
 		reply_err(req, err);
 		free(a);

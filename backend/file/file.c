@@ -47,6 +47,7 @@ static void fb_destroy(struct lk_backend *base)
 		peers_free(b->peers);
 	watch_free(b->watch);
 	free_names(b);
+	held_free(b->held);
 	floor_close(&b->floor);
 	store_close(&b->store);
 	free(b);
@@ -127,7 +128,8 @@ int lk_file_backend_open(const struct lk_config *config, const char *dir, struct
 		b->blockers = blockers_new(config->loop);
 		b->watch = watch_new(b);
 		b->peers = peers_new(b);
-		if (!b->blockers || !b->watch || !b->peers)
+		b->held = held_new(b->store.read_only ? -1 : b->store.mounts, b->id);
+		if (!b->held || !b->blockers || !b->watch || !b->peers)
 			err = -ENOMEM;
 	}
 	if (err) {

@@ -11,6 +11,7 @@
 #include "backend/file/blocker.h"
 #include "backend/file/file.h"
 #include "backend/file/floor.h"
+#include "backend/file/held.h"
 #include "backend/file/store.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -44,7 +45,6 @@ struct fname {
 	struct file_backend *b;
 	struct fslot *slots;
 	uint64_t token;	 /* last exclusive one given here */
-	bool abandoned;
 	unsigned pins;	 /* > 0: not freed though unused */
 	UT_hash_handle hh;
 	size_t keylen;
@@ -75,6 +75,7 @@ struct fhold {
 	struct fname *name;
 	struct fslot *slot; /* NULL once lost */
 	uint64_t serial;
+	uint32_t entry; /* in the table of held names; 0: none */
 	struct pl_task lost;
 	struct file_backend *b;
 	unsigned ops; /* callbacks on the way that look at this hold */
@@ -87,6 +88,7 @@ struct file_backend {
 	struct lk_config config;
 	struct store store;
 	struct floor floor;
+	struct held *held;
 	bool floor_raising;
 	struct blockers *blockers;
 	struct watch *watch;

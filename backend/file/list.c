@@ -168,15 +168,15 @@ int fb_stat(struct lk_backend *base, enum lk_kind kind, const char *name, enum l
 		free(v);
 		return err;
 	}
-	if (n) {
+	if (n)
 		v->st.token = n->token;
-		v->st.abandoned = n->abandoned;
-	}
+	if (*name && kind == LK_LOCK && depth == LK_STAT_FULL)
+		v->st.abandoned = held_abandoned(b->held, held_key(name));
 	if (*name)
 		gather_here(v->g);
 	/* What is held here nobody else holds, but for shared holds. */
 	if (depth == LK_STAT_FULL && *name && v->st.type != LK_T_NAMESPACE &&
-	    !(n && n->arb.holders && n->arb.holders->mode == LK_EXCLUSIVE && !peers_any(b->peers)))
+	    !(n && n->arb.holders && n->arb.holders->mode == LK_EXCLUSIVE))
 		peers_gather(b->peers, v->g, peers_answered, v);
 	else
 		pl_defer(base->loop, &v->task);

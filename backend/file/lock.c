@@ -200,7 +200,11 @@ static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, stru
 	h->pub.slot = slot;
 	h->pub.since = pl_wall(b->base.loop);
 	h->pub.owner = req->owner;
-	h->pub.abandoned = n->abandoned;
+	if (req->mode == LK_EXCLUSIVE && h->pub.kind == LK_LOCK) {
+		if (s->handoffs == 0) /* not from a holder of this mount */
+			held_refresh(b->held);
+		h->entry = held_add(b->held, held_key(h->pub.name));
+	}
 	s->users++;
 	s->handoffs++;
 	HASH_ADD(hh, b->holds, serial, sizeof(h->serial), h);
@@ -289,6 +293,14 @@ static int enqueue(struct fwait *w)
 	return 0;
 }
 
+/* No longer exclusive, by the holder's will: the value is whole. */
+static void given_back(struct fhold *h)
+{
+	if (h->pub.mode == LK_EXCLUSIVE && h->pub.kind == LK_LOCK)
+		held_clear(h->b->held, h->entry, held_key(h->pub.name));
+	h->entry = 0;
+}
+
 /* flock(2) on a handle: see lk_request.convert. */
 static int convert(struct fwait *w)
 {
@@ -314,6 +326,10 @@ static int convert(struct fwait *w)
 	if (err == -ESTALE)
 		fhold_lose(h);
 	if (err == 0) {
+		if (w->req->mode == LK_SHARED)
+			given_back(h);
+		else
+			h->entry = held_add(w->b->held, held_key(h->pub.name));
 		h->pub.mode = h->arb.mode = w->req->mode;
 		h->pub.since = pl_wall(w->b->base.loop);
 		finish(w, 0, &h->pub);
@@ -429,8 +445,7 @@ void fb_release(struct lk_backend *base, struct lk_hold *hold)
 	base->counters.released++;
 	if (h->slot) {
 		detach(h);
-		if (h->pub.mode == LK_EXCLUSIVE)
-			n->abandoned = false;
+		given_back(h);
 		arb_pump(&n->arb);
 		fname_settle(n);
 	}
@@ -449,8 +464,8 @@ void fhold_lose(struct fhold *h)
 		return;
 	h->pub.lost = true;
 	b->base.counters.lost++;
-	if (h->pub.mode == LK_EXCLUSIVE)
-		n->abandoned = true;
+	held_abandon(b->held, h->entry);
+	h->entry = 0;
 	/* The caller learns in a turn of its own, but nobody is granted before
 	 * `lost` is set: nothing more goes through this hold. */
 	pl_defer(b->base.loop, &h->lost);

@@ -381,21 +381,6 @@ void peers_gather(struct peers *p, struct gather *g, peers_done done, void *arg)
 	ask_finish(p, a, 0);
 }
 
-static void count_one(struct peers *p, const char *id, void *arg)
-{
-	(void)p;
-	(void)id;
-	*(bool *)arg = true;
-}
-
-bool peers_any(struct peers *p)
-{
-	bool any = false;
-
-	each_peer(p, count_one, &any);
-	return any;
-}
-
 int peers_tell(struct peers *p, const char *op, const char *id, lk_done_cb cb, void *arg)
 {
 	const char *slash = strchr(id, '/');

@@ -288,9 +288,6 @@ void fname_settle(struct fname *n)
 	}
 	if (n->slots || n->arb.waiters || n->arb.holders)
 		return;
-	/* `abandoned` must outlive the last user: see lock.c. */
-	if (n->abandoned)
-		return;
 	HASH_DEL(n->b->names, n);
 	free(n);
 }

@@ -13,7 +13,8 @@
 int store_openat(int at, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(unsigned)flags | O_CLOEXEC | O_NOCTTY,
+		/* With O_PATH the kernel refuses flags that mean nothing to it. */
+		.flags = (uint64_t)(unsigned)flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY),
 		.mode = flags & O_CREAT ? mode : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
