@@ -66,7 +66,7 @@ int arb_try(struct arb *a, enum lk_mode mode, unsigned lo, unsigned hi, unsigned
 	/* A waiter that could use the same slots waits because all of its own are
 	 * taken, so a free one among ours is none of its: no need to give way. */
 	if (a->kind == LK_SEM && hi - lo == 1) {
-		DL_FOREACH (a->waiters, w) {
+		DL_FOREACH(a->waiters, w) {
 			if (competes(w, lo, hi))
 				return -EAGAIN;
 		}
@@ -82,7 +82,7 @@ static void tell(struct arb *a, bool yes)
 	if (a->told == yes)
 		return;
 	a->told = yes;
-	DL_FOREACH_SAFE (a->holders, h, tmp)
+	DL_FOREACH_SAFE(a->holders, h, tmp)
 		a->ops->contended(a, h, yes);
 }
 

@@ -39,7 +39,8 @@ int lk_read(struct lk_backend *b, struct lk_hold *hold, size_t size, off_t off, 
 	return hold->lost ? -ESTALE : b->impl->read(b, hold, size, off, cb, arg);
 }
 
-int lk_write(struct lk_backend *b, struct lk_hold *hold, const void *data, size_t size, off_t off, lk_io_cb cb, void *arg)
+int lk_write(struct lk_backend *b, struct lk_hold *hold, const void *data, size_t size, off_t off, lk_io_cb cb,
+	     void *arg)
 {
 	if (hold->lost)
 		return -ESTALE;

@@ -65,11 +65,12 @@ struct lk_hold {
 	enum lk_mode mode;
 	const char *name;
 	unsigned slot;	/* LK_SEM: which one; LK_LOCK: 0 */
-	uint64_t token; /* LK_EXCLUSIVE: fencing token, greater than all before it of this name; LK_SHARED: the last exclusive one */
+	uint64_t token; /* LK_EXCLUSIVE: fencing token, greater than all before it of this name; LK_SHARED: the last
+			   exclusive one */
 	uint64_t since; /* pl_wall() of the grant */
 	struct lk_owner owner;
-	bool lost;	/* set before on_lost is called */
-	bool contended; /* somebody waits behind this hold; kept by the backend */
+	bool lost;				    /* set before on_lost is called */
+	bool contended;				    /* somebody waits behind this hold; kept by the backend */
 	void (*on_lost)(struct lk_hold *hold);	    /* set by the caller in done; may be NULL */
 	void (*on_contended)(struct lk_hold *hold); /* contended changed; may be NULL */
 	void *arg;				    /* the caller's */
@@ -85,11 +86,11 @@ struct lk_party {
 	enum lk_kind kind;
 	const char *name;
 	enum lk_mode mode;
-	unsigned slot;			 /* LK_SEM holders */
-	unsigned slot_lo, slot_hi;	 /* LK_SEM waiters: what they ask for */
-	uint64_t token;			 /* holders */
-	uint64_t since;			 /* wall ns of grant or of asking; 0 unknown */
-	bool here;			 /* of this mount */
+	unsigned slot;		   /* LK_SEM holders */
+	unsigned slot_lo, slot_hi; /* LK_SEM waiters: what they ask for */
+	uint64_t token;		   /* holders */
+	uint64_t since;		   /* wall ns of grant or of asking; 0 unknown */
+	bool here;		   /* of this mount */
 };
 
 struct lk_view {
@@ -138,15 +139,24 @@ enum lk_depth { LK_STAT_LOCAL, LK_STAT_FULL };
 /* --- counters that every backend keeps; fs/ renders them --- */
 #define LK_WAIT_BUCKETS 16 /* upper bounds 100us * 4^i, the last is +Inf */
 struct lk_counters {
-	uint64_t granted[2];  /* by mode */
+	uint64_t granted[2]; /* by mode */
 	uint64_t granted_sem;
-	uint64_t refused[8];  /* by enum lk_refusal */
+	uint64_t refused[8]; /* by enum lk_refusal */
 	uint64_t released, lost, broken;
 	uint64_t wait_bucket[LK_WAIT_BUCKETS];
 	uint64_t wait_ns;
 	uint64_t held, waiting; /* now */
 };
-enum lk_refusal { LK_R_BUSY, LK_R_TIMEOUT, LK_R_INTERRUPTED, LK_R_CANCELED, LK_R_DEADLOCK, LK_R_UNAVAILABLE, LK_R_LIMIT, LK_R_OTHER };
+enum lk_refusal {
+	LK_R_BUSY,
+	LK_R_TIMEOUT,
+	LK_R_INTERRUPTED,
+	LK_R_CANCELED,
+	LK_R_DEADLOCK,
+	LK_R_UNAVAILABLE,
+	LK_R_LIMIT,
+	LK_R_OTHER
+};
 
 /* --- the calls --- */
 
@@ -164,7 +174,8 @@ void lk_release(struct lk_backend *b, struct lk_hold *hold);
  * written, -ENOSPC, -EIO. off < 0 appends. `data` is copied before return.
  * A hold released meanwhile: the callback still comes. */
 int lk_read(struct lk_backend *b, struct lk_hold *hold, size_t size, off_t off, lk_io_cb cb, void *arg);
-int lk_write(struct lk_backend *b, struct lk_hold *hold, const void *data, size_t size, off_t off, lk_io_cb cb, void *arg);
+int lk_write(struct lk_backend *b, struct lk_hold *hold, const void *data, size_t size, off_t off, lk_io_cb cb,
+	     void *arg);
 int lk_truncate(struct lk_backend *b, struct lk_hold *hold, uint64_t size, lk_done_cb cb, void *arg);
 /* 0 only if still held and as durable as the backend can make it. */
 int lk_sync(struct lk_backend *b, struct lk_hold *hold, lk_done_cb cb, void *arg);
@@ -204,7 +215,7 @@ struct lk_file_stat {
 	uid_t uid;
 	gid_t gid;
 	uint64_t size, nlink;
-	uint64_t ino; /* same for two names of one file */
+	uint64_t ino;	       /* same for two names of one file */
 	uint64_t mtime, ctime; /* wall ns */
 };
 typedef void (*lk_file_stat_cb)(void *arg, int err, const struct lk_file_stat *st);

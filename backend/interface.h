@@ -55,8 +55,8 @@ struct lk_backend {
 /* Limits and times that fs/ passes down from the options. */
 struct lk_config {
 	struct pl_loop *loop;
-	uint64_t max_value;    /* bytes of one value */
-	unsigned max_waiters;  /* of this mount, all names together; 0: no limit */
+	uint64_t max_value;   /* bytes of one value */
+	unsigned max_waiters; /* of this mount, all names together; 0: no limit */
 	bool read_only;
 };
 

@@ -290,8 +290,7 @@ static bool lock_stuck(struct waitgraph *g, const struct want *w, unsigned depth
 	bool any_mode = w->mode == LK_EXCLUSIVE, looked = any_mode;
 	const struct waitgraph_entry *h;
 
-	DL_FOREACH2(w->name->holders, h, name_next)
-	{
+	DL_FOREACH2(w->name->holders, h, name_next) {
 		if (out_of_steps(g))
 			return false;
 		if (!process_stuck(g, h->process, depth))
@@ -315,8 +314,7 @@ static bool slots_stuck(struct waitgraph *g, const struct want *w, unsigned dept
 	bool stuck = true;
 
 	/* A slot that nobody here holds is free or another mount's. */
-	DL_FOREACH2(w->name->holders, h, name_next)
-	{
+	DL_FOREACH2(w->name->holders, h, name_next) {
 		if (out_of_steps(g))
 			return false;
 		taken += h->slot_lo >= w->slot_lo && h->slot_lo < w->slot_hi;
@@ -327,8 +325,7 @@ static bool slots_stuck(struct waitgraph *g, const struct want *w, unsigned dept
 	if (!seen)
 		return false;
 	taken = 0;
-	DL_FOREACH2(w->name->holders, h, name_next)
-	{
+	DL_FOREACH2(w->name->holders, h, name_next) {
 		if (h->slot_lo < w->slot_lo || h->slot_lo >= w->slot_hi)
 			continue;
 		stuck = process_stuck(g, h->process, depth) && has_open(g, h);
@@ -377,8 +374,7 @@ void *waitgraph_held_by(struct waitgraph *g, enum lk_kind kind, const char *name
 
 	if (!n || unknown(owner))
 		return NULL;
-	DL_FOREACH2(n->holders, h, name_next)
-	{
+	DL_FOREACH2(n->holders, h, name_next) {
 		if (h->process == p && h->mode == LK_EXCLUSIVE)
 			return h->handle;
 	}
@@ -402,13 +398,11 @@ void waitgraph_free(struct waitgraph *g)
 	if (!g)
 		return;
 	/* Entries are embedded in others' memory, which may be gone: not touched. */
-	HASH_ITER(hh, g->processes, p, p2)
-	{
+	HASH_ITER(hh, g->processes, p, p2) {
 		HASH_DEL(g->processes, p);
 		free(p);
 	}
-	HASH_ITER(hh, g->names, n, n2)
-	{
+	HASH_ITER(hh, g->names, n, n2) {
 		HASH_DEL(g->names, n);
 		free(n);
 	}

@@ -22,11 +22,7 @@ static const struct unit duration_units[] = {
 };
 
 static const struct unit size_units[] = {
-	{ "", 1 },
-	{ "K", UINT64_C(1) << 10 },
-	{ "M", UINT64_C(1) << 20 },
-	{ "G", UINT64_C(1) << 30 },
-	{ NULL, 0 },
+	{ "", 1 }, { "K", UINT64_C(1) << 10 }, { "M", UINT64_C(1) << 20 }, { "G", UINT64_C(1) << 30 }, { NULL, 0 },
 };
 
 static bool digit(char c)

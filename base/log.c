@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-
 #define LINE_MAX_BYTES 1024
 #define LIMIT_NS (10 * PL_SEC)
 
@@ -65,7 +64,7 @@ static void emit(enum pl_level level, const char *text)
 }
 
 static void format(char text[LINE_MAX_BYTES], unsigned left_out, const char *fmt, va_list ap)
-    __attribute__((format(printf, 3, 0)));
+	__attribute__((format(printf, 3, 0)));
 
 static void format(char text[LINE_MAX_BYTES], unsigned left_out, const char *fmt, va_list ap)
 {

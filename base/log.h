@@ -23,6 +23,6 @@ struct pl_log_limit {
 /* As pl_log, but at most one line every 10 s; the next one says how many were
  * left out. */
 void pl_log_limited(struct pl_log_limit *limit, enum pl_level level, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 
 #endif

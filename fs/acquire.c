@@ -147,7 +147,7 @@ void acquire_cancel_all(struct server *s)
 {
 	struct acquisition *a;
 
-	DL_FOREACH (s->acquisitions, a)
+	DL_FOREACH(s->acquisitions, a)
 		lk_cancel(s->backend, &a->req, -ECANCELED);
 	pl_run_tasks(s->loop);
 }

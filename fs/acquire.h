@@ -11,7 +11,7 @@ struct acquire_spec {
 	const char *name; /* copied */
 	unsigned slot_lo, slot_hi;
 	bool try_only;
-	bool no_wait; /* a try because of timeout=0: says -ETIMEDOUT, not -EAGAIN */
+	bool no_wait;	     /* a try because of timeout=0: says -ETIMEDOUT, not -EAGAIN */
 	uint64_t timeout_ns; /* 0: for ever */
 	struct lk_hold *convert;
 	void (*done)(void *arg, int err, struct lk_hold *hold);

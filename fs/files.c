@@ -243,8 +243,7 @@ static void setattr_stat(void *arg, int err, const struct lk_file_stat *fs)
 	if (err == 0 && ctx->uid != 0 && (f->to_set & FUSE_SET_ATTR_GID) &&
 	    !who_in_group(ctx->pid, ctx->gid, f->attr.st_gid))
 		err = -EPERM;
-	if (err == 0 && !owner && !(f->h && f->h->file) &&
-	    !perm_allows(f->req, fs->mode, fs->uid, fs->gid, PERM_WRITE))
+	if (err == 0 && !owner && !(f->h && f->h->file) && !perm_allows(f->req, fs->mode, fs->uid, fs->gid, PERM_WRITE))
 		err = -EACCES;
 	if (err == 0 && (f->to_set & FUSE_SET_ATTR_SIZE) && f->h && f->h->file) {
 		err = lk_file_truncate(backend_of(f), f->h->file, (uint64_t)f->attr.st_size, setattr_rest, f);

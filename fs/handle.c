@@ -133,7 +133,8 @@ void handle_take_hold(struct handle *h, struct lk_hold *hold)
 	/* Lost between the grant and this turn: nobody was told yet. */
 	if (hold->lost && !h->lost)
 		on_lost(hold);
-	if (!h->lost && waitgraph_hold_add(s->graph, &h->graph, hold->kind, hold->name, &hold->owner, hold->mode, hold->slot, h) < 0)
+	if (!h->lost && waitgraph_hold_add(s->graph, &h->graph, hold->kind, hold->name, &hold->owner, hold->mode,
+					   hold->slot, h) < 0)
 		pl_log(PL_WARN, "out of memory: no deadlock detection for '%s'", hold->name);
 }
 

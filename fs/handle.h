@@ -18,8 +18,8 @@ struct handle {
 	struct node *node;
 	/* H_LOCK, H_SEM, H_FILE: the hold, NULL when given back or never taken */
 	struct lk_hold *hold;
-	bool lost;	/* it lost its hold: ESTALE until closed */
-	bool readonly;	/* opened shared */
+	bool lost;     /* it lost its hold: ESTALE until closed */
+	bool readonly; /* opened shared */
 	int lost_signal;
 	struct lk_owner owner;
 	struct waitgraph_entry graph;

@@ -30,8 +30,8 @@ static const struct {
 	const char *word;
 	enum node_kind kind;
 } root_words[] = {
-	{ "locks", N_NAMESPACE }, { "sems", N_SEMS },	     { "files", N_FILES },	    { "with", N_WITH },
-	{ "holders", N_PARTIES }, { "waiters", N_PARTIES },  { "status", N_STATUS },	    { "status.json", N_STATUS_JSON },
+	{ "locks", N_NAMESPACE }, { "sems", N_SEMS },	    { "files", N_FILES },   { "with", N_WITH },
+	{ "holders", N_PARTIES }, { "waiters", N_PARTIES }, { "status", N_STATUS }, { "status.json", N_STATUS_JSON },
 	{ "metrics", N_METRICS }, { "README", N_README },
 };
 

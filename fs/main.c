@@ -61,8 +61,10 @@ static bool env_has_open(void *ctx, const struct lk_owner *owner, void *handle)
 
 static int open_backend(struct program *p)
 {
-	struct lk_config config = { .loop = p->server.loop, .max_value = p->opt.max_value,
-				    .max_waiters = p->opt.max_waiters, .read_only = p->opt.read_only };
+	struct lk_config config = { .loop = p->server.loop,
+				    .max_value = p->opt.max_value,
+				    .max_waiters = p->opt.max_waiters,
+				    .read_only = p->opt.read_only };
 	const char *why = p->opt.dir;
 	int err;
 

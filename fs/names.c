@@ -87,7 +87,9 @@ static int make_call(struct naming *m)
 static void make_after(struct naming *m)
 {
 	struct server *s = server_of(m->req);
-	struct lk_stat ls = { .type = LK_T_NAMESPACE, .perm = m->mode & 07777, .uid = fuse_req_ctx(m->req)->uid,
+	struct lk_stat ls = { .type = LK_T_NAMESPACE,
+			      .perm = m->mode & 07777,
+			      .uid = fuse_req_ctx(m->req)->uid,
 			      .gid = fuse_req_ctx(m->req)->gid };
 	enum node_kind kind = m->parent->kind == N_FILES ? N_FILES : N_NAMESPACE;
 	struct node *n = node_child(&s->nodes, m->parent, m->name, kind, m->path);

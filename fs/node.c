@@ -93,7 +93,7 @@ void nodes_free(struct node_table *t)
 	struct node *n, *tmp;
 
 	HASH_CLEAR(hh_name, t->by_name);
-	HASH_ITER (hh_id, t->by_id, n, tmp) {
+	HASH_ITER(hh_id, t->by_id, n, tmp) {
 		HASH_DELETE(hh_id, t->by_id, n);
 		node_destroy(n);
 	}
@@ -215,7 +215,7 @@ int node_move(struct node_table *t, struct node *n, struct node *parent, const c
 	if (old)
 		node_unname(t, old);
 	node_unname(t, n);
-	HASH_ITER (hh_id, t->by_id, c, tmp) {
+	HASH_ITER(hh_id, t->by_id, c, tmp) {
 		/* One that cannot be renamed loses its place, so the kernel looks again. */
 		if (is_below(c, n) && repath(c, cut, path) < 0)
 			node_unname(t, c);

@@ -41,13 +41,13 @@ struct momentary {
 	struct server *server;
 	fuse_req_t req;
 	struct node *node;
-	momentary_fn act;	     /* must end in momentary_end */
+	momentary_fn act;			      /* must end in momentary_end */
 	void (*answer)(struct momentary *m, int err); /* answers req; m is freed after it */
-	struct lk_hold *taken;	     /* by this call: given back at the end */
+	struct lk_hold *taken;			      /* by this call: given back at the end */
 	uint64_t size;
 	char path[LK_NAME_MAX + 1];
 	char other[LK_NAME_MAX + 1];
-	struct lk_hold *first;	     /* of a rename: the source's */
+	struct lk_hold *first; /* of a rename: the source's */
 	struct node *new_parent;
 	const char *new_name;
 	bool own_first;

@@ -286,7 +286,7 @@ static int add_names(struct party_listing *l, const struct lk_party *p, size_t n
 		HASH_ADD(hh, all, name, len, s);
 		err = handle_add_entry(l->h, s->name, S_IFDIR);
 	}
-	HASH_ITER (hh, all, s, tmp) {
+	HASH_ITER(hh, all, s, tmp) {
 		HASH_DEL(all, s);
 		free(s);
 	}

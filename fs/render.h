@@ -10,9 +10,9 @@
 
 struct render_info {
 	const char *mountpoint, *source, *version, *host;
-	uint64_t now;	      /* wall ns */
-	uint64_t mounted;     /* wall ns of the mount */
-	uint64_t requests;    /* FUSE requests answered since */
+	uint64_t now;	   /* wall ns */
+	uint64_t mounted;  /* wall ns of the mount */
+	uint64_t requests; /* FUSE requests answered since */
 	uint64_t open_handles;
 	uint64_t nodes;
 	bool read_only;

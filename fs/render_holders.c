@@ -110,8 +110,7 @@ static void free_table(struct seen *table)
 {
 	struct seen *e, *next;
 
-	HASH_ITER(hh, table, e, next)
-	{
+	HASH_ITER(hh, table, e, next) {
 		HASH_DEL(table, e);
 		free(e);
 	}

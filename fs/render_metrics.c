@@ -31,14 +31,9 @@ static void acquisitions(FILE *f, const struct lk_counters *c)
 static void refusals(FILE *f, const struct lk_counters *c)
 {
 	static const char *const words[] = {
-		[LK_R_BUSY] = "busy",
-		[LK_R_TIMEOUT] = "timeout",
-		[LK_R_INTERRUPTED] = "interrupted",
-		[LK_R_CANCELED] = "canceled",
-		[LK_R_DEADLOCK] = "deadlock",
-		[LK_R_UNAVAILABLE] = "unavailable",
-		[LK_R_LIMIT] = "limit",
-		[LK_R_OTHER] = "other",
+		[LK_R_BUSY] = "busy",	      [LK_R_TIMEOUT] = "timeout",   [LK_R_INTERRUPTED] = "interrupted",
+		[LK_R_CANCELED] = "canceled", [LK_R_DEADLOCK] = "deadlock", [LK_R_UNAVAILABLE] = "unavailable",
+		[LK_R_LIMIT] = "limit",	      [LK_R_OTHER] = "other",
 	};
 	size_t i;
 

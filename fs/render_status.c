@@ -359,8 +359,8 @@ static struct json_object *party_json(const struct lk_party *p, uint64_t now, bo
 static bool write_json(FILE *f, struct json_object *o, bool open_end)
 {
 	size_t n;
-	const char *text = json_object_to_json_string_length(
-		o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
+	const char *text =
+		json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
 
 	return text && n > 0 && fwrite(text, 1, open_end ? n - 1 : n, f) == n - open_end;
 }

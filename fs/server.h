@@ -26,8 +26,8 @@ struct server {
 	uint64_t mounted;  /* wall ns */
 	uint64_t requests; /* read from the kernel so far */
 	uint64_t open_handles;
-	struct handle *handles;		   /* utlist DL, all that are open */
-	struct acquisition *acquisitions;  /* utlist DL, all that are not answered yet */
+	struct handle *handles;		  /* utlist DL, all that are open */
+	struct acquisition *acquisitions; /* utlist DL, all that are not answered yet */
 };
 
 static inline struct server *server_of(fuse_req_t req)

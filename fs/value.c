@@ -193,8 +193,13 @@ static void momentary_taken(void *arg, int err, struct lk_hold *hold)
 static void momentary_allowed(void *arg, int err)
 {
 	struct momentary *m = arg;
-	struct acquire_spec spec = { .kind = LK_LOCK, .mode = LK_EXCLUSIVE, .name = m->path, .slot_hi = 1,
-				     .try_only = true, .done = momentary_taken, .arg = m };
+	struct acquire_spec spec = { .kind = LK_LOCK,
+				     .mode = LK_EXCLUSIVE,
+				     .name = m->path,
+				     .slot_hi = 1,
+				     .try_only = true,
+				     .done = momentary_taken,
+				     .arg = m };
 	struct lk_owner owner;
 	struct handle *own;
 

@@ -296,7 +296,12 @@ int who_has_inode_open(const struct lk_owner *o, uint64_t ino)
 static bool name_making(long nr)
 {
 	static const long calls[] = {
-		SYS_mkdirat, SYS_mknodat, SYS_symlinkat, SYS_linkat, SYS_renameat, SYS_renameat2,
+		SYS_mkdirat,
+		SYS_mknodat,
+		SYS_symlinkat,
+		SYS_linkat,
+		SYS_renameat,
+		SYS_renameat2,
 #ifdef SYS_mkdir
 		SYS_mkdir,
 #endif
@@ -315,7 +320,11 @@ static bool name_making(long nr)
 #if defined(__x86_64__) && !defined(__ILP32__)
 		/* mkdir, mkdirat and the renames of 32-bit programs; as 64-bit numbers these
 		 * are getpid, pwritev and the like, which look up no name. */
-		39, 296, 38, 302, 353,
+		39,
+		296,
+		38,
+		302,
+		353,
 #endif
 	};
 	size_t i;

@@ -223,7 +223,7 @@ static void on_resend(void *arg)
 	struct blocker *b;
 
 	bs->resend = NULL;
-	DL_FOREACH2 (bs->live, b, live_next) {
+	DL_FOREACH2(bs->live, b, live_next) {
 		if (atomic_load(&b->cancel))
 			send_signal(b);
 	}
@@ -256,11 +256,11 @@ void blockers_free(struct blockers *bs)
 	pl_timer_stop(bs->loop, bs->resend);
 	pthread_mutex_lock(&bs->mutex);
 	bs->stop = true;
-	DL_FOREACH2 (bs->live, b, live_next)
+	DL_FOREACH2(bs->live, b, live_next)
 		atomic_store(&b->cancel, true);
 	pthread_cond_broadcast(&bs->work);
 	while (bs->threads) {
-		DL_FOREACH2 (bs->live, b, live_next) {
+		DL_FOREACH2(bs->live, b, live_next) {
 			if (b->signalled)
 				pthread_kill(b->thread, wake_signal());
 		}
@@ -273,7 +273,7 @@ void blockers_free(struct blockers *bs)
 		pthread_cond_timedwait(&bs->quiet, &bs->mutex, &until);
 	}
 	pthread_mutex_unlock(&bs->mutex);
-	DL_FOREACH_SAFE2 (bs->live, b, tmp, live_next) {
+	DL_FOREACH_SAFE2(bs->live, b, tmp, live_next) {
 		DL_DELETE2(bs->live, b, live_prev, live_next);
 		close(b->fd);
 		free(b);

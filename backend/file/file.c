@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <utlist.h>
+
+#define RESERVED 64
 
 static void free_names(struct file_backend *b)
 {
@@ -16,18 +19,18 @@ static void free_names(struct file_backend *b)
 	struct fhold *h, *htmp;
 	struct fwait *w, *wtmp;
 
-	HASH_ITER (hh, b->waits, w, wtmp) {
+	HASH_ITER(hh, b->waits, w, wtmp) {
 		HASH_DEL(b->waits, w);
 		free(w);
 	}
-	HASH_ITER (hh, b->holds, h, htmp) {
+	HASH_ITER(hh, b->holds, h, htmp) {
 		HASH_DEL(b->holds, h);
 		pl_undefer(b->base.loop, &h->lost);
 		free(h);
 	}
-	HASH_ITER (hh, b->names, n, ntmp) {
+	HASH_ITER(hh, b->names, n, ntmp) {
 		HASH_DEL(b->names, n);
-		HASH_ITER (hh, n->slots, s, stmp) {
+		HASH_ITER(hh, n->slots, s, stmp) {
 			HASH_DEL(n->slots, s);
 			if (s->fd >= 0)
 				close(s->fd);
@@ -88,6 +91,16 @@ static const struct lk_impl file_impl = {
 	.destroy = fb_destroy,
 };
 
+/* Listing, values and other mounts must go on when no more locks can be held. */
+static int lock_descriptors(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return (int)lim.rlim_cur - (lim.rlim_cur > 4 * RESERVED ? RESERVED : 0);
+}
+
 static int make_id(struct file_backend *b)
 {
 	uint64_t r;
@@ -110,6 +123,7 @@ int lk_file_backend_open(const struct lk_config *config, const char *dir, struct
 	b->base.loop = config->loop;
 	b->config = *config;
 	b->floor.fd = -1;
+	b->fd_max = lock_descriptors();
 	snprintf(b->base.describe, sizeof(b->base.describe), "file:%s", dir);
 	if (gethostname(b->base.host, sizeof(b->base.host) - 1) < 0 || !*b->base.host)
 		snprintf(b->base.host, sizeof(b->base.host), "localhost");

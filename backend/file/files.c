@@ -106,7 +106,8 @@ int fb_file_open(struct lk_backend *base, const char *name, int flags, mode_t pe
 		return -ENOMEM;
 	}
 	/* First without O_CREAT: only a file that this call makes gets an owner. */
-	fd = flags & O_EXCL ? -ENOENT : store_openat(b->store.locks, name, (flags & ~O_CREAT) | O_NOFOLLOW | O_NONBLOCK, 0);
+	fd = flags & O_EXCL ? -ENOENT
+			    : store_openat(b->store.locks, name, (flags & ~O_CREAT) | O_NOFOLLOW | O_NONBLOCK, 0);
 	made = fd == -ENOENT && (flags & O_CREAT);
 	if (made)
 		fd = store_openat(b->store.locks, name, flags | O_NOFOLLOW | O_NONBLOCK, perm);

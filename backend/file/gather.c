@@ -89,7 +89,7 @@ static void name_here(struct gather *g, const struct fname *n)
 	struct arb_waiter *aw;
 	char id[80];
 
-	DL_FOREACH (n->arb.holders, ah) {
+	DL_FOREACH(n->arb.holders, ah) {
 		struct fhold *h = (struct fhold *)((char *)ah - offsetof(struct fhold, arb));
 
 		memset(&p, 0, sizeof(p));
@@ -106,7 +106,7 @@ static void name_here(struct gather *g, const struct fname *n)
 		p.here = true;
 		gather_holder(g, &p);
 	}
-	DL_FOREACH (n->arb.waiters, aw) {
+	DL_FOREACH(n->arb.waiters, aw) {
 		struct fwait *w = (struct fwait *)aw;
 
 		memset(&p, 0, sizeof(p));
@@ -135,7 +135,7 @@ void gather_here(struct gather *g)
 			name_here(g, n);
 		return;
 	}
-	HASH_ITER (hh, g->b->names, n, tmp) {
+	HASH_ITER(hh, g->b->names, n, tmp) {
 		if (n->arb.kind == g->kind)
 			name_here(g, n);
 	}
@@ -348,7 +348,7 @@ void gather_outside(struct gather *g)
 	}
 	if (all)
 		read_locks(g, all, g->b->store.locks_id.st_dev);
-	HASH_ITER (hh, all, c, tmp) {
+	HASH_ITER(hh, all, c, tmp) {
 		HASH_DEL(all, c);
 		free(c);
 	}

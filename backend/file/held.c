@@ -77,7 +77,7 @@ static void marks_free(struct mark **marks)
 {
 	struct mark *m, *tmp;
 
-	HASH_ITER (hh, *marks, m, tmp) {
+	HASH_ITER(hh, *marks, m, tmp) {
 		HASH_DEL(*marks, m);
 		free(m);
 	}
@@ -188,7 +188,7 @@ static void add_other(struct held *t, const char *file, size_t len)
 {
 	struct other *o;
 
-	DL_FOREACH (t->others, o) {
+	DL_FOREACH(t->others, o) {
 		if (strlen(o->id) == len && memcmp(o->id, file, len) == 0)
 			return;
 	}
@@ -237,7 +237,7 @@ void held_refresh(struct held *t)
 		t->seen = st.st_mtim;
 		read_folder(t);
 	}
-	DL_FOREACH_SAFE (t->others, o, tmp) {
+	DL_FOREACH_SAFE(t->others, o, tmp) {
 		if (!o->dead && is_dead(t, o->id))
 			other_died(t, o);
 	}
@@ -272,7 +272,7 @@ bool held_abandoned(struct held *t, uint64_t key)
 	held_refresh(t);
 	if (find_mark(t->marks, key))
 		return true;
-	DL_FOREACH (t->others, o) {
+	DL_FOREACH(t->others, o) {
 		if (o->dead ? find_mark(o->marks, key) != NULL : find_lost(t, o, key) != NULL)
 			return true;
 	}
@@ -292,7 +292,7 @@ static void clear_abandoned(struct held *t, uint64_t key)
 		HASH_DEL(t->marks, m);
 		free(m);
 	}
-	DL_FOREACH (t->others, o) {
+	DL_FOREACH(t->others, o) {
 		m = o->dead ? find_mark(o->marks, key) : NULL;
 		if (m)
 			mark_clear(m->entry, key);
@@ -417,7 +417,7 @@ void held_free(struct held *t)
 
 	if (!t)
 		return;
-	DL_FOREACH_SAFE (t->others, o, tmp)
+	DL_FOREACH_SAFE(t->others, o, tmp)
 		other_free(t, o);
 	marks_free(&t->marks);
 	for (i = 0; t->own && i < t->next && !atomic_load(&t->own->entry[i]); i++)

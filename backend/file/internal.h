@@ -44,8 +44,8 @@ struct fname {
 	struct arb arb; /* first */
 	struct file_backend *b;
 	struct fslot *slots;
-	uint64_t token;	 /* last exclusive one given here */
-	unsigned pins;	 /* > 0: not freed though unused */
+	uint64_t token; /* last exclusive one given here */
+	unsigned pins;	/* > 0: not freed though unused */
 	UT_hash_handle hh;
 	size_t keylen;
 	char key[]; /* kind, then the name */
@@ -97,8 +97,9 @@ struct file_backend {
 	struct fhold *holds; /* by serial */
 	struct fwait *waits; /* by serial */
 	uint64_t serial;
+	int fd_max; /* locks have descriptors below this: a few are kept for all the rest */
 	unsigned n_waits;
-	bool gone; /* DIR is not where it was: checked before every grant */
+	bool gone;   /* DIR is not where it was: checked before every grant */
 	char id[48]; /* this mount's, in party ids */
 	struct pl_log_limit log_gone, log_limit, log_io;
 };

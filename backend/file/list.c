@@ -25,8 +25,11 @@ struct viewing {
 
 static void answer_view(struct viewing *v)
 {
-	struct lk_view view = { .holders = v->g->holders, .waiters = v->g->waiters, .n_holders = v->g->n_holders,
-				.n_waiters = v->g->n_waiters, .as_of = pl_wall(v->b->base.loop),
+	struct lk_view view = { .holders = v->g->holders,
+				.waiters = v->g->waiters,
+				.n_holders = v->g->n_holders,
+				.n_waiters = v->g->n_waiters,
+				.as_of = pl_wall(v->b->base.loop),
 				.partial = v->g->partial };
 
 	v->view_cb(v->arg, v->g->err, v->g->err ? NULL : &view);
@@ -276,7 +279,7 @@ static void answer_list(struct viewing *v)
 		if (!entries)
 			err = -ENOMEM;
 	}
-	HASH_ITER (hh, all, l, tmp) {
+	HASH_ITER(hh, all, l, tmp) {
 		if (err == 0) {
 			entries[list.n].name = l->name;
 			entries[list.n++].type = l->type;
@@ -284,7 +287,7 @@ static void answer_list(struct viewing *v)
 	}
 	list.entries = entries;
 	v->list_cb(v->arg, err, err ? NULL : &list);
-	HASH_ITER (hh, all, l, tmp) {
+	HASH_ITER(hh, all, l, tmp) {
 		HASH_DEL(all, l);
 		free(l);
 	}

@@ -490,7 +490,7 @@ void fslot_lose(struct fslot *s, const char *why)
 	s->fd = -1;
 	n->pins++;
 	n->arb.pumping = true;
-	DL_FOREACH_SAFE (n->arb.holders, ah, tmp) {
+	DL_FOREACH_SAFE(n->arb.holders, ah, tmp) {
 		if (ah->slot == idx)
 			fhold_lose((struct fhold *)((char *)ah - offsetof(struct fhold, arb)));
 	}

@@ -14,7 +14,7 @@ static bool in_use(struct file_backend *b, const char *ns)
 	size_t len = strlen(ns);
 	struct fname *n, *tmp;
 
-	HASH_ITER (hh, b->names, n, tmp) {
+	HASH_ITER(hh, b->names, n, tmp) {
 		if (n->arb.kind == LK_LOCK && strncmp(fname_str(n), ns, len) == 0 && fname_str(n)[len] == '/' &&
 		    (n->arb.holders || n->arb.waiters))
 			return true;

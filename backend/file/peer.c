@@ -280,8 +280,7 @@ static void on_connected(uv_connect_t *connect, int status)
 		return;
 	text = l->out;
 	l->out = NULL;
-	if (status < 0 || link_send(l, text) < 0 ||
-	    uv_read_start((uv_stream_t *)&l->pipe, on_alloc, on_read) != 0) {
+	if (status < 0 || link_send(l, text) < 0 || uv_read_start((uv_stream_t *)&l->pipe, on_alloc, on_read) != 0) {
 		if (status < 0)
 			free(text);
 		link_end(l, false);
@@ -471,7 +470,7 @@ void peers_free(struct peers *p)
 		l->ask = NULL;
 		link_end(l, false);
 	}
-	HASH_ITER (hh, p->silent, s, tmp) {
+	HASH_ITER(hh, p->silent, s, tmp) {
 		HASH_DEL(p->silent, s);
 		free(s);
 	}

@@ -78,6 +78,10 @@ static int open_file(struct fname *n, unsigned idx)
 		fd = store_openat(fslot_at(n), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (fd == -ENOENT && n->b->store.read_only)
 		fd = -EROFS;
+	if (fd >= n->b->fd_max) {
+		close(fd);
+		fd = -EMFILE;
+	}
 	if (fd == -EMFILE || fd == -ENFILE) {
 		pl_log_limited(&n->b->log_limit, PL_ERROR, "no descriptor left for '%s': raise LimitNOFILE (ulimit -n)",
 			       fname_str(n));
@@ -228,8 +232,7 @@ static int reuse(struct fslot *s, enum lk_mode mode, bool may_wait)
 		drop_fd(s);
 		return take(s, mode, may_wait, false);
 	}
-	if (!fresh && may_wait &&
-	    (s->handoffs >= HANDOFFS_MAX || pl_now(n->b->base.loop) - s->since > HANDOFF_TIME)) {
+	if (!fresh && may_wait && (s->handoffs >= HANDOFFS_MAX || pl_now(n->b->base.loop) - s->since > HANDOFF_TIME)) {
 		drop_fd(s);
 		return take(s, mode, true, true);
 	}
@@ -279,7 +282,7 @@ void fname_settle(struct fname *n)
 
 	if (n->pins)
 		return;
-	HASH_ITER (hh, n->slots, s, tmp) {
+	HASH_ITER(hh, n->slots, s, tmp) {
 		if (n->arb.waiters && s->blocker)
 			continue;
 		if (s->blocker)

@@ -88,7 +88,8 @@ int fb_read(struct lk_backend *base, struct lk_hold *h, size_t size, off_t off, 
 	return 0;
 }
 
-int fb_write(struct lk_backend *base, struct lk_hold *h, const void *data, size_t size, off_t off, lk_io_cb cb, void *arg)
+int fb_write(struct lk_backend *base, struct lk_hold *h, const void *data, size_t size, off_t off, lk_io_cb cb,
+	     void *arg)
 {
 	struct file_backend *b = fb_of(base);
 	struct stat st;

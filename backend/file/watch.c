@@ -10,8 +10,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#define EVENTS                                                                                                         \
-	(IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW)
+#define EVENTS (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW)
 
 struct folder {
 	int wd;
@@ -66,7 +65,7 @@ static void check_name(struct fname *n)
 	struct fslot *s, *tmp;
 
 	n->pins++;
-	HASH_ITER (hh, n->slots, s, tmp) {
+	HASH_ITER(hh, n->slots, s, tmp) {
 		if (s->fd >= 0 && s->users && !fslot_in_place(s))
 			fslot_lose(s, "its file was removed or replaced");
 	}
@@ -84,7 +83,7 @@ static void check_all(struct file_backend *b)
 	if (!all)
 		return;
 	i = 0;
-	HASH_ITER (hh, b->names, n, tmp) {
+	HASH_ITER(hh, b->names, n, tmp) {
 		n->pins++;
 		all[i++] = n;
 	}
@@ -105,15 +104,15 @@ static void check_dir(struct file_backend *b)
 		return;
 	b->gone = true;
 	pl_log_limited(&b->log_gone, PL_ERROR, "%s is gone: its locks are lost", b->store.path);
-	HASH_ITER (hh, b->names, n, tmp)
+	HASH_ITER(hh, b->names, n, tmp)
 		n->pins++;
-	HASH_ITER (hh, b->names, n, tmp) {
-		HASH_ITER (hh, n->slots, s, stmp) {
+	HASH_ITER(hh, b->names, n, tmp) {
+		HASH_ITER(hh, n->slots, s, stmp) {
 			if (s->users)
 				fslot_lose(s, "the directory is gone");
 		}
 	}
-	HASH_ITER (hh, b->names, n, tmp) {
+	HASH_ITER(hh, b->names, n, tmp) {
 		n->pins--;
 		fname_settle(n);
 	}
@@ -210,7 +209,7 @@ void watch_free(struct watch *w)
 	if (!w)
 		return;
 	HASH_CLEAR(hh_ns, w->by_ns);
-	HASH_ITER (hh, w->by_wd, f, tmp) {
+	HASH_ITER(hh, w->by_wd, f, tmp) {
 		HASH_DELETE(hh, w->by_wd, f);
 		free(f);
 	}

@@ -71,8 +71,8 @@ def main():
     floors, mount, callers = [], None, []
     try:
         openclose, floor = build(work, "openclose"), build(work, "floor")
-        floors.append(Floor(floor, os.path.join(work, "floor"), args.cpu))
-        floors.append(Floor(floor, os.path.join(work, "floor-n"), args.cpu, "-n"))
+        floors.append(Floor(floor, os.path.join(work, "mnt-floor"), args.cpu))
+        floors.append(Floor(floor, os.path.join(work, "mnt-floor-n"), args.cpu, "-n"))
         os.mkdir(os.path.join(work, "dir"))
         mount = Mount(os.path.join(work, "dir"), os.path.join(work, "mnt")).start()
         for task in os.listdir(f"/proc/{mount.pid}/task"):

@@ -1,7 +1,7 @@
 /* Holds many locks, or waits many times for one. Says what it did, then does
  * as told on stdin, one letter a line. The Python side: scale.py.
  *
- * scale hold DIR N          opens DIR/l0 .. DIR/l(N-1); "held K ERRNO"; then any line: closes all
+ * scale hold DIR FIRST N    opens DIR/l(FIRST) and the N - 1 after it; "held K ERRNO"; then any line: closes all
  * scale wait PATH N         N threads, each opens PATH once; "waiting N"; each grant is closed at
  *                           once; when all are through: "done N ERRORS FIRST LAST", the times
  *                           of the first and the last grant in us (CLOCK_MONOTONIC)
@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,9 +71,8 @@ static int wait_many(const char *path, long n)
 	return 0;
 }
 
-static int hold_many(const char *dir, long n)
+static int hold_many(const char *dir, long first, long n)
 {
-	struct rlimit lim = { .rlim_cur = (rlim_t)n + 64, .rlim_max = (rlim_t)n + 64 };
 	int *fd = calloc((size_t)n, sizeof(*fd));
 	char path[4096];
 	long i, k = 0;
@@ -82,10 +80,8 @@ static int hold_many(const char *dir, long n)
 
 	if (!fd)
 		return 1;
-	if (setrlimit(RLIMIT_NOFILE, &lim) < 0)
-		perror("scale: setrlimit");
 	for (i = 0; i < n; i++) {
-		snprintf(path, sizeof(path), "%s/l%ld", dir, i);
+		snprintf(path, sizeof(path), "%s/l%ld", dir, first + i);
 		fd[k] = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd[k] < 0) {
 			err = errno;
@@ -105,10 +101,10 @@ static int hold_many(const char *dir, long n)
 
 int main(int argc, char **argv)
 {
-	if (argc == 4 && strcmp(argv[1], "hold") == 0)
-		return hold_many(argv[2], atol(argv[3]));
+	if (argc == 5 && strcmp(argv[1], "hold") == 0)
+		return hold_many(argv[2], atol(argv[3]), atol(argv[4]));
 	if (argc == 4 && strcmp(argv[1], "wait") == 0)
 		return wait_many(argv[2], atol(argv[3]));
-	fprintf(stderr, "usage: scale hold DIR N | scale wait PATH N\n");
+	fprintf(stderr, "usage: scale hold DIR FIRST N | scale wait PATH N\n");
 	return 2;
 }

@@ -50,7 +50,7 @@ static void test_fractions(void **state)
 
 static void test_bad_durations(void **state)
 {
-	static const char *const bad[] = { "",    " 1",	 "1 ", "-1",	"+1",  "s",   "1x",   "1S",    "1.s",  ".5",
+	static const char *const bad[] = { "",	  " 1",	 "1 ",	"-1",	"+1",	"s",	"1x",	 "1S",	"1.s", ".5",
 					   "1e3", "0x1", "1,5", "1ms ", "1m2s", "1..2", "1.2.3", "inf", "nan", "1sm" };
 	size_t i;
 
@@ -109,10 +109,8 @@ static void test_sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_units),
-		cmocka_unit_test(test_fractions),
-		cmocka_unit_test(test_bad_durations),
-		cmocka_unit_test(test_duration_range),
+		cmocka_unit_test(test_units),	      cmocka_unit_test(test_fractions),
+		cmocka_unit_test(test_bad_durations), cmocka_unit_test(test_duration_range),
 		cmocka_unit_test(test_sizes),
 	};
 

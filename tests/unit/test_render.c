@@ -225,7 +225,7 @@ static void test_readme(void **state)
 {
 	static const char *const words[] = {
 		"EAGAIN", "ETIMEDOUT", "EINTR", "ECANCELED", "EDEADLK", "ESTALE", "EHOSTDOWN",
-		"EBUSY",  "ENOLCK",    "EFBIG", "EACCES",    "EROFS",   "ENOENT", "EINVAL",
+		"EBUSY",  "ENOLCK",    "EFBIG", "EACCES",    "EROFS",	"ENOENT", "EINVAL",
 	};
 	struct render_info odd = info;
 	size_t len = 0, i;

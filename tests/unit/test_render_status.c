@@ -147,8 +147,8 @@ static void test_json(void **state)
 static void test_json_of_any_bytes(void **state)
 {
 	static const char *const odd[] = {
-		"\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80",
-		"\xf4\x90\x80\x80", "\xe2\x82", "\xf0\x80\x80\x80", "a\xe9z",
+		"\xff",	  "\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\xf0\x80\x80\x80",
+		"a\xe9z",
 	};
 	struct lk_counters c = { 0 };
 	char all[256];
@@ -236,10 +236,8 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_status),
-		cmocka_unit_test(test_status_of_nothing_and_partial),
-		cmocka_unit_test(test_json),
-		cmocka_unit_test(test_json_of_any_bytes),
+		cmocka_unit_test(test_status), cmocka_unit_test(test_status_of_nothing_and_partial),
+		cmocka_unit_test(test_json),   cmocka_unit_test(test_json_of_any_bytes),
 		cmocka_unit_test(test_many),
 	};
 

@@ -352,17 +352,10 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_self),
-		T(test_thread_is_its_process),
-		T(test_nobody),
-		T(test_start_time),
-		T(test_death_and_reuse),
-		T(test_signal),
-		T(test_cache),
-		T(test_cache_is_bounded),
-		T(test_inode_open),
-		T(test_groups),
-		T(test_not_making_a_name),
+		T(test_self),	    T(test_thread_is_its_process), T(test_nobody),
+		T(test_start_time), T(test_death_and_reuse),	   T(test_signal),
+		T(test_cache),	    T(test_cache_is_bounded),	   T(test_inode_open),
+		T(test_groups),	    T(test_not_making_a_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
