@@ -346,6 +346,6 @@ void party_opendir(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
 	}
 	if (err == 0)
 		err = lk_view(s->backend, n->lk, n->kind == N_PARTIES_NAME ? n->path : NULL, have_list, l);
-	if (err < 0)
+	if (err)
 		listing_end(l, err);
 }

