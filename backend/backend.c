@@ -207,6 +207,12 @@ int lk_file_list(struct lk_backend *b, const char *ns, lk_list_cb cb, void *arg)
 	return err ? err : b->impl->file_list(b, ns, cb, arg);
 }
 
+void lk_tick(struct lk_backend *b)
+{
+	if (b->impl->tick)
+		b->impl->tick(b);
+}
+
 const char *lk_describe(struct lk_backend *b)
 {
 	return b->describe;

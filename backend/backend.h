@@ -51,9 +51,12 @@ struct lk_request {
 	/* Convert this hold to `mode` instead of making one. Granted: the same
 	 * hold, its mode and token renewed. A try that fails leaves the hold as
 	 * it was (or lost). A wait gives the hold up first, as flock(2) does:
-	 * the backend then frees it and sets convert to NULL before queueing. */
+	 * the backend then sets convert to NULL, tells gave_up and frees it. */
 	struct lk_hold *convert;
 	void (*done)(struct lk_request *req, int err, struct lk_hold *hold);
+	/* Both may be NULL, and may come inside lk_acquire or from a later turn. */
+	void (*queued)(struct lk_request *req);	 /* it waits in the queue from now on */
+	void (*gave_up)(struct lk_request *req); /* the hold of `convert` is about to be freed */
 	void *arg;	/* the caller's */
 	void *priv;	/* the backend's */
 	bool waiting;	/* set by the backend while queued; for views */
@@ -242,6 +245,9 @@ int lk_file_setattr(struct lk_backend *b, const char *name, mode_t perm, uid_t u
 /* Every file and folder in ns, also those that locks/ does not list. */
 int lk_file_list(struct lk_backend *b, const char *ns, lk_list_cb cb, void *arg);
 
+/* Looks at the clock: a process that was stopped must learn that its lease is
+ * over before it serves anything more. Call before each request. */
+void lk_tick(struct lk_backend *b);
 /* "file:/var/lib/plockfs": for status and /proc/mounts; no secrets in it. */
 const char *lk_describe(struct lk_backend *b);
 const char *lk_host(struct lk_backend *b);

@@ -40,6 +40,7 @@ struct lk_impl {
 	int (*file_rename)(struct lk_backend *, const char *, const char *, unsigned, lk_done_cb, void *);
 	int (*file_setattr)(struct lk_backend *, const char *, mode_t, uid_t, gid_t, uint64_t, lk_done_cb, void *);
 	int (*file_list)(struct lk_backend *, const char *, lk_list_cb, void *);
+	void (*tick)(struct lk_backend *); /* may be NULL */
 	void (*destroy)(struct lk_backend *);
 };
 

@@ -19,8 +19,10 @@ struct acquisition {
 	struct acquisition *prev, *next;
 	struct pl_task interrupt;
 	struct pl_timer *timer;
+	bool timed;
 	bool no_wait; /* timeout=0: a try that says ETIMEDOUT */
 	void (*done)(void *arg, int err, struct lk_hold *hold);
+	void (*gave_up)(void *arg);
 	void *arg;
 	char name[];
 };
@@ -70,6 +72,25 @@ static void on_done(struct lk_request *req, int err, struct lk_hold *hold)
 	free(a);
 }
 
+static void on_queued(struct lk_request *req)
+{
+	struct acquisition *a = req->arg;
+
+	/* A wait with a timeout does end, so nobody can be in a deadlock through it.
+	 * Without memory for it the wait only goes unseen by deadlock detection. */
+	if (!a->timed)
+		(void)waitgraph_wait_add(a->server->graph, &a->graph, req->kind, a->name, &req->owner, req->mode,
+					 req->slot_lo, req->slot_hi);
+}
+
+static void on_gave_up(struct lk_request *req)
+{
+	struct acquisition *a = req->arg;
+
+	if (a->gave_up)
+		a->gave_up(a->arg);
+}
+
 void acquire_spec_view(struct acquire_spec *spec, const struct server *s, const struct node *node, bool nonblock)
 {
 	const struct acquire_opts *o = &node->view->acquire;
@@ -102,7 +123,9 @@ int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *s
 	a->fuse = req;
 	a->interrupt.run = run_interrupt;
 	a->done = spec->done;
+	a->gave_up = spec->gave_up;
 	a->arg = spec->arg;
+	a->timed = spec->timeout_ns != 0;
 	a->req.kind = spec->kind;
 	a->req.mode = spec->mode;
 	a->req.try_only = spec->try_only;
@@ -112,11 +135,12 @@ int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *s
 	a->req.slot_hi = spec->slot_hi;
 	a->req.convert = spec->convert;
 	a->req.done = on_done;
+	a->req.queued = on_queued;
+	a->req.gave_up = on_gave_up;
 	a->req.arg = a;
 	owner = &a->req.owner;
 	owner_of(req, owner);
-	/* A wait with a timeout does end, so it is neither refused nor entered below. */
-	if (!spec->try_only && !spec->timeout_ns && !spec->convert &&
+	if (!spec->try_only && !a->timed && !spec->convert &&
 	    waitgraph_would_deadlock(s->graph, spec->kind, a->name, owner, spec->mode, spec->slot_lo, spec->slot_hi)) {
 		lk_count_refused(s->backend, LK_R_DEADLOCK);
 		free(a);
@@ -124,19 +148,14 @@ int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *s
 	}
 	err = lk_acquire(s->backend, &a->req);
 	if (err < 0) {
+		waitgraph_remove(s->graph, &a->graph);
 		free(a);
 		return err;
 	}
-	if (spec->convert && !a->req.convert && spec->gave_up)
-		spec->gave_up(spec->arg);
-	if (a->req.waiting && spec->timeout_ns) {
+	if (a->timed && !spec->try_only) {
 		a->timer = pl_timer_start(s->loop, spec->timeout_ns, on_timeout, a);
 		if (!a->timer)
 			lk_cancel(s->backend, &a->req, -ENOMEM);
-	} else if (a->req.waiting) {
-		/* Without memory for it the wait only goes unseen by deadlock detection. */
-		(void)waitgraph_wait_add(s->graph, &a->graph, spec->kind, a->name, owner, spec->mode, spec->slot_lo,
-					 spec->slot_hi);
 	}
 	DL_APPEND(s->acquisitions, a);
 	fuse_req_interrupt_func(req, on_interrupt, a);

@@ -15,7 +15,7 @@ struct acquire_spec {
 	uint64_t timeout_ns; /* 0: for ever */
 	struct lk_hold *convert;
 	void (*done)(void *arg, int err, struct lk_hold *hold);
-	/* The hold of `convert` was given up before waiting; may be NULL. */
+	/* The hold of `convert` is given up for waiting: inside acquire_start, or later. May be NULL. */
 	void (*gave_up)(void *arg);
 	void *arg;
 };

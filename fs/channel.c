@@ -42,6 +42,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 			return;
 		}
 		s->requests++;
+		lk_tick(s->backend);
 		fuse_session_process_buf(s->se, &c->buf);
 		pl_run_tasks(s->loop);
 		if (fuse_session_exited(s->se)) {

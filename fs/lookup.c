@@ -22,6 +22,7 @@
 struct lookup {
 	fuse_req_t req;
 	struct node *parent;
+	bool asked_all;
 	char path[LK_NAME_MAX + 1];
 	char name[];
 };
@@ -65,6 +66,11 @@ void reply_static_entry(fuse_req_t req, struct node *n)
 	reply_entry(req, n, &st);
 }
 
+static bool hides_unused(const struct lookup *l)
+{
+	return l->parent->view->only_used || who_makes_name(fuse_req_ctx(l->req)->pid);
+}
+
 static void on_stat(void *arg, int err, const struct lk_stat *ls)
 {
 	struct lookup *l = arg;
@@ -72,9 +78,13 @@ static void on_stat(void *arg, int err, const struct lk_stat *ls)
 	struct stat st;
 	struct node *n;
 
-	if (err == 0 && ls->type == LK_T_NONE &&
-	    (l->parent->view->only_used || who_makes_name(fuse_req_ctx(l->req)->pid)))
-		err = -ENOENT;
+	if (err == 0 && ls->type == LK_T_NONE && hides_unused(l)) {
+		/* Sure that nobody uses it, other mounts included? */
+		err = l->asked_all ? -ENOENT : lk_stat(s->backend, LK_LOCK, l->path, LK_STAT_FULL, on_stat, l);
+		l->asked_all = true;
+		if (err == 0)
+			return;
+	}
 	if (err) {
 		reply_err(l->req, err);
 		free(l);

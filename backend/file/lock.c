@@ -6,6 +6,7 @@
  * caller releases the grant it is then told of.
  */
 #include "backend/file/internal.h"
+#include "backend/tally.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,44 +25,6 @@ struct fname *fname_find(struct file_backend *b, enum lk_kind kind, const char *
 	memcpy(key + 1, name, len);
 	HASH_FIND(hh, b->names, key, len + 1, n);
 	return n;
-}
-
-static void count_grant(struct file_backend *b, const struct lk_hold *h, uint64_t waited)
-{
-	struct lk_counters *c = &b->base.counters;
-	uint64_t bound = 100000;
-	unsigned i = 0;
-
-	if (h->kind == LK_SEM)
-		c->granted_sem++;
-	else
-		c->granted[h->mode]++;
-	while (i < LK_WAIT_BUCKETS - 1 && waited > bound) {
-		bound *= 4;
-		i++;
-	}
-	c->wait_bucket[i]++;
-	c->wait_ns += waited;
-	c->held++;
-}
-
-static void count_refusal(struct file_backend *b, int err)
-{
-	enum lk_refusal why = LK_R_OTHER;
-
-	if (err == -EAGAIN)
-		why = LK_R_BUSY;
-	else if (err == -ETIMEDOUT)
-		why = LK_R_TIMEOUT;
-	else if (err == -EINTR)
-		why = LK_R_INTERRUPTED;
-	else if (err == -ECANCELED)
-		why = LK_R_CANCELED;
-	else if (err == -ENOLCK)
-		why = LK_R_LIMIT;
-	else if (err == -EHOSTDOWN)
-		why = LK_R_UNAVAILABLE;
-	b->base.counters.refused[why]++;
 }
 
 /* --- tokens --- */
@@ -158,7 +121,7 @@ static void finish(struct fwait *w, int err, struct lk_hold *hold)
 		b->base.counters.waiting--;
 	}
 	if (err)
-		count_refusal(b, err);
+		tally_refusal(&b->base.counters, err);
 	pl_defer(b->base.loop, &w->finish);
 }
 
@@ -209,7 +172,7 @@ static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, stru
 	s->handoffs++;
 	HASH_ADD(hh, b->holds, serial, sizeof(h->serial), h);
 	arb_hold(&n->arb, &h->arb, req->mode, slot);
-	count_grant(b, &h->pub, h->pub.since > req->asked ? h->pub.since - req->asked : 0);
+	tally_grant(&b->base.counters, &h->pub, h->pub.since > req->asked ? h->pub.since - req->asked : 0);
 	*out = h;
 	return 0;
 }
@@ -287,6 +250,8 @@ static int enqueue(struct fwait *w)
 	b->n_waits++;
 	b->base.counters.waiting++;
 	arb_wait(&n->arb, &w->arb);
+	if (w->req->queued)
+		w->req->queued(w->req);
 	/* The head of the queue begins to wait for programs outside. */
 	if (n->arb.waiters == &w->arb || n->arb.kind == LK_SEM)
 		arb_pump(&n->arb);
@@ -341,11 +306,14 @@ static int convert(struct fwait *w)
 	/* As flock(2): the old lock is given up before waiting for the new one. */
 	w->req->convert = NULL;
 	err = enqueue(w);
-	if (err == 0)
-		fb_release(&w->b->base, &h->pub);
-	else
+	if (err) {
 		w->req->convert = &h->pub;
-	return err;
+		return err;
+	}
+	if (w->req->gave_up)
+		w->req->gave_up(w->req);
+	fb_release(&w->b->base, &h->pub);
+	return 0;
 }
 
 int fb_acquire(struct lk_backend *base, struct lk_request *req)
@@ -385,7 +353,7 @@ int fb_acquire(struct lk_backend *base, struct lk_request *req)
 	if (err == 0)
 		return 0;
 	if (err != -EAGAIN)
-		count_refusal(b, err);
+		tally_refusal(&b->base.counters, err);
 	if (err == -EAGAIN) {
 		finish(w, err, NULL);
 		fname_settle(w->name);
