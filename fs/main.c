@@ -1,6 +1,7 @@
 /* The program: options, mount, loop, clean end. The only place that names
  * concrete backends. */
 #include "backend/file/file.h"
+#include "backend/redis/redis.h"
 #include "base/log.h"
 #include "fs/channel.h"
 #include "fs/handle.h"
@@ -59,6 +60,29 @@ static bool env_has_open(void *ctx, const struct lk_owner *owner, void *handle)
 	return who_has_inode_open(owner, h->node->id) == 1;
 }
 
+static int open_redis(struct program *p, const struct lk_config *common)
+{
+	const struct lk_redis_config config = {
+		.common = *common,
+		.source = p->opt.source,
+		.prefix = p->opt.prefix,
+		.password_file = p->opt.password_file,
+		.ttl_ns = p->opt.ttl_ns,
+		.unavailable_ns = p->opt.unavailable_ns,
+		/* A failover keeps only what a replica has heard of. */
+		.replicas = p->opt.replicas_set			 ? p->opt.replicas :
+			    p->opt.source_kind == SOURCE_SENTINEL ? 1 :
+								    0,
+		.nofail = p->opt.nofail,
+	};
+	char why[512];
+	int err = lk_redis_backend_open(&config, &p->server.backend, why, sizeof(why));
+
+	if (err)
+		pl_log(PL_ERROR, "%s", why);
+	return err;
+}
+
 static int open_backend(struct program *p)
 {
 	struct lk_config config = { .loop = p->server.loop,
@@ -68,6 +92,8 @@ static int open_backend(struct program *p)
 	const char *why = p->opt.dir;
 	int err;
 
+	if (p->opt.source_kind != SOURCE_FILE)
+		return open_redis(p, &config);
 	err = lk_file_backend_open(&config, p->opt.dir, &p->server.backend, &why);
 	if (err)
 		pl_log(PL_ERROR, "cannot use %s: %s", why, strerror(-err));
@@ -183,13 +209,8 @@ int main(int argc, char **argv)
 		options_free(&p.opt);
 		return 0;
 	}
-	if (p.opt.source_kind != SOURCE_FILE) {
-		pl_log(PL_ERROR, "this version has no Redis backend: %s", p.opt.source);
-		options_free(&p.opt);
-		return 1;
-	}
 	mount_raise_limits();
-	if (mount_prepare_dir(&p.opt) || mount_clear_dead(p.opt.mountpoint)) {
+	if ((p.opt.source_kind == SOURCE_FILE && mount_prepare_dir(&p.opt)) || mount_clear_dead(p.opt.mountpoint)) {
 		options_free(&p.opt);
 		return 1;
 	}

@@ -138,6 +138,17 @@ static int take_max_waiters(struct options *o, const char *v)
 	return 0;
 }
 
+static int take_replicas(struct options *o, const char *v)
+{
+	uint64_t n;
+
+	if (!parse_unsigned(v, 10, 16, &n))
+		return -EINVAL;
+	o->replicas = (unsigned)n;
+	o->replicas_set = true;
+	return 0;
+}
+
 static int take_max_value(struct options *o, const char *v)
 {
 	return pl_parse_size(v, &o->max_value) == 0 && o->max_value <= MAX_VALUE_LIMIT ? 0 : -EINVAL;
@@ -203,6 +214,7 @@ static const struct own_option {
 	{ "lost", take_lost },
 	{ "max_waiters", take_max_waiters },
 	{ "max_value", take_max_value },
+	{ "replicas", take_replicas },
 	{ "umask", take_umask },
 	{ "uid", take_uid },
 	{ "gid", take_gid },

@@ -141,6 +141,7 @@ void options_help(void)
 	     "\n"
 	     "SOURCE  DIR or file:DIR   locks in a directory of this host\n"
 	     "        (default: /var/lib/plockfs as root, else ~/.local/state/plockfs)\n"
+	     "        redis://[USER@]HOST[:PORT][/DB], unix:///PATH[?db=N], redis+sentinel://H1[:P],H2.../NAME\n"
 	     "\n"
 	     "  -f                 stay in the foreground, log to stderr\n"
 	     "  -d                 as -f, and show every FUSE request\n"
@@ -152,7 +153,13 @@ void options_help(void)
 	     "  -o max_value=SIZE  bytes of one lock's value (default: 1M)\n"
 	     "  -o umask=M,uid=N,gid=N   mode and owner of the tree (default: those of who mounts)\n"
 	     "  -o ro,allow_other,...    mount options as in fuse(8)\n"
-	     "  -o ttl=DUR,unavailable=DUR,prefix=WORD,password_file=PATH,nofail   for Redis sources\n"
+	     "With Redis:\n"
+	     "  -o ttl=DUR         a mount that dies frees its locks after this (default: 10s); the same on every mount\n"
+	     "  -o unavailable=DUR how long an open waits for a server that does not answer (default: 30s)\n"
+	     "  -o prefix=WORD     of the keys (default: plockfs)\n"
+	     "  -o password_file=PATH    else $PLOCKFS_REDIS_PASSWORD\n"
+	     "  -o replicas=N      a heartbeat counts when N replicas have it (default: 0; with Sentinel 1)\n"
+	     "  -o nofail          mount also when the server does not answer, and keep trying\n"
 	     "\n"
 	     "MOUNTPOINT/README tells how to use the tree; plockfs(8) has the rest.");
 }

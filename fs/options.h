@@ -25,6 +25,8 @@ struct options {
 	uint64_t timeout_ns; /* 0: not at all */
 	uint64_t ttl_ns, unavailable_ns;
 	char *prefix, *password_file;
+	unsigned replicas; /* that must confirm each heartbeat; default 0, with Sentinel 1 */
+	bool replicas_set;
 	int lost_signal; /* 0: none */
 	unsigned max_waiters;
 	uint64_t max_value;

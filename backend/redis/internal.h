@@ -1,0 +1,249 @@
+/* What the rooms of the Redis backend share.
+ *
+ * Everything a mount holds or waits for is one entry at the server, named
+ * SESSION/HANDLE. Handles are never used twice by one process, so every script
+ * may be sent again after a lost connection.
+ */
+#ifndef BACKEND_REDIS_INTERNAL_H
+#define BACKEND_REDIS_INTERNAL_H
+
+#include "backend/redis/wire.h"
+#include "backend/redis/redis.h"
+#include "base/log.h"
+#include "base/loop.h"
+
+#include <errno.h>
+#include <uthash.h>
+
+#define SID_MAX 48
+#define INC_MAX 80
+
+struct redis_backend;
+
+/* A name in use here. */
+struct rname {
+	struct rhold *holds; /* utlist DL */
+	unsigned n_waits;
+	UT_hash_handle hh;
+	size_t keylen;
+	char kn[]; /* 'L' or 'S', then the name */
+};
+
+struct rhold {
+	struct lk_hold pub; /* first */
+	struct redis_backend *b;
+	struct rname *name; /* NULL once lost or released */
+	uint64_t handle;
+	bool claiming; /* a claim is under way, in a new incarnation of the server */
+	struct pl_task lost;
+	unsigned ops; /* callbacks on the way that look at this hold */
+	uint64_t synced; /* b->syncs when the server last told of it */
+	bool released;
+	struct rhold *prev, *next;
+	UT_hash_handle hh;
+};
+
+struct rwait {
+	struct lk_request *req;
+	struct redis_backend *b;
+	struct rname *name;
+	uint64_t handle;
+	uint64_t ticket; /* place in the queue, kept through everything; 0: none yet */
+	uint64_t sent;	 /* b->seq when last sent; 0: to be sent */
+	bool queued;	 /* the server has said so */
+	uint64_t synced; /* b->syncs when the server last told of it */
+	bool finished;
+	int err;
+	struct lk_hold *result;
+	struct pl_timer *unavailable;
+	struct converting *conv; /* instead of all that: a conversion under way */
+	struct pl_task finish;
+	UT_hash_handle hh;
+};
+
+/* A release that the server has not confirmed. */
+struct rrelease {
+	struct redis_backend *b;
+	uint64_t handle;
+	bool lost;
+	bool sent;	   /* and not answered */
+	char sid[SID_MAX]; /* "": of a session that is over */
+	struct rrelease *prev, *next;
+	char kn[];
+};
+
+struct nspace {
+	mode_t perm;
+	uid_t uid;
+	gid_t gid;
+	uint64_t mtime; /* wall ns */
+	UT_hash_handle hh;
+	char path[];
+};
+
+enum session_state { SESSION_DOWN, SESSION_HELLO, SESSION_UP };
+
+struct redis_backend {
+	struct lk_backend base; /* first */
+	struct lk_config config;
+	uint64_t ttl_ns, unavailable_ns;
+	unsigned replicas;
+	struct wire *conn;
+	char mount[SID_MAX - 12]; /* this mount; its channel */
+	char sid[SID_MAX];	  /* MOUNT.N */
+	char old_sid[SID_MAX];	  /* one that is over, to be taken out at the server; or "" */
+	char inc[INC_MAX];	  /* incarnation of the server, "" before the first */
+	char run_id[64];
+	unsigned generation; /* N: sessions of this mount so far */
+	enum session_state state;
+	uint64_t deadline; /* pl_now() at which every hold is lost; 0: no lease */
+	struct pl_timer *deadline_timer, *beat_timer, *extra_timer, *grace_timer, *retry_timer;
+	uint64_t beat_pending; /* pl_now() when the unanswered beat was sent; 0: none */
+	uint64_t hellos, syncs;
+	uint64_t beat_sent;  /* pl_now() when the last answered beat was sent */
+	uint64_t beat_at;    /* server ms in its answer */
+	uint64_t watch_since; /* server ms since when our clock agrees with the server's */
+	uint64_t floor;	     /* highest token seen */
+	uint64_t granted_seen, granted_said; /* grants published to us: received; told by the last beat */
+	unsigned claims;		     /* not answered yet */
+	uint64_t claims_sent;		     /* pl_now() of the hello before them */
+	uint64_t seq, handle;
+	unsigned n_waits;
+	struct rname *names;
+	struct rhold *holds;
+	struct rwait *waits;
+	struct rrelease *releases;
+	struct nspace *namespaces;
+	uint64_t namespaces_version;
+	bool namespaces_asked;
+	struct rval *vals;	/* utlist DL: value operations under way */
+	struct rlook *looks;	/* utlist DL: questions under way */
+	uint64_t contact;	/* wall ns of the last answer */
+	uint64_t give_up;	/* pl_now(): no attempt more after it, while starting */
+	bool starting;		/* inside lk_redis_backend_open */
+	bool stopping;		/* inside lk_destroy */
+	bool was_down;		/* and the log has said so */
+	bool fatal;
+	char why[256]; /* why the connection is down */
+	struct pl_log_limit log_down, log_lost, log_odd;
+	struct wire_config conn_config;
+	char key[128], channel_mount[160], channel_all[128];
+	char *password;
+};
+
+static inline struct redis_backend *rb_of(struct lk_backend *b)
+{
+	return (struct redis_backend *)b;
+}
+
+/* --- script.c: one call of the protocol's script --- */
+
+#define SCRIPT_ARGS 16
+
+struct script_call {
+	const char *argv[SCRIPT_ARGS + 6];
+	size_t len[SCRIPT_ARGS + 6];
+	int argc;
+	size_t used;
+	char numbers[384];
+};
+
+/* Begins a call of operation `op` with what every call carries. */
+void script_begin(struct redis_backend *b, struct script_call *c, const char *op);
+void script_str(struct script_call *c, const char *s);
+void script_bytes(struct script_call *c, const void *data, size_t len);
+void script_num(struct script_call *c, int64_t n);
+/* 0 or negative errno, as wire_script. */
+int script_send(struct redis_backend *b, enum wire_lane lane, struct script_call *c, wire_cb cb, void *arg);
+/* The first word of an answer, "" for anything unexpected; INC and GONE have been acted on. */
+const char *script_word(struct redis_backend *b, const redisReply *reply);
+/* Field i of an answer as text (never NULL) or number. */
+const char *reply_str(const redisReply *reply, size_t i);
+uint64_t reply_num(const redisReply *reply, size_t i);
+/* A word that stands for an errno. */
+int script_errno(const char *word);
+
+/* --- session.c --- */
+void session_up(struct redis_backend *b, const char *run_id);
+void session_down(struct redis_backend *b);
+/* The server does not know our session, or is another incarnation: say hello. */
+void session_again(struct redis_backend *b);
+/* Is the lease over? Then everything is lost from here on. */
+bool session_check(struct redis_backend *b);
+/* Everything is lost; a new session begins. */
+void session_lose(struct redis_backend *b, const char *why);
+void session_stop(struct redis_backend *b);
+/* A claim was answered. */
+void session_claimed(struct redis_backend *b);
+/* Server ms up to which a write may take effect. */
+uint64_t session_limit(const struct redis_backend *b);
+
+/* --- lock.c --- */
+int rb_acquire(struct lk_backend *b, struct lk_request *req);
+void rb_cancel(struct lk_backend *b, struct lk_request *req, int err);
+void rb_release(struct lk_backend *b, struct lk_hold *hold);
+void rhold_unref(struct rhold *h);
+void rhold_lose(struct rhold *h, bool tell_server);
+struct rhold *rhold_find(struct redis_backend *b, uint64_t handle);
+struct rwait *rwait_find(struct redis_backend *b, uint64_t handle);
+void rwait_fail(struct rwait *w, int err);
+void rwait_send(struct rwait *w);
+/* The server has it in the queue. */
+void rwait_queued(struct rwait *w);
+/* party.c: "g SID HANDLE MORE RECORD" and the like, from our channel. */
+void lock_message(struct redis_backend *b, const char *text);
+/* The server says that this wait has been granted. */
+void rwait_granted(struct rwait *w, const char *record, bool contended);
+/* Everything that was not answered is asked again; nothing is believed of what was. */
+void lock_resend(struct redis_backend *b);
+/* The server could not do it now: lock_resend and value_resend in a moment. */
+void retry_soon(struct redis_backend *b);
+/* The connection broke: waits begin to count `unavailable`. */
+void lock_down(struct redis_backend *b);
+void rhold_claim(struct rhold *h);
+/* Gives back what the server has for a handle that is none of ours. */
+void release_handle(struct redis_backend *b, uint64_t handle, const char *kn, bool lost);
+/* New session or incarnation: what was to be released is gone anyway. */
+void releases_drop(struct redis_backend *b);
+struct rname *rname_find(struct redis_backend *b, enum lk_kind kind, const char *name);
+int rb_break(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg);
+int rb_end_wait(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg);
+
+/* --- value.c --- */
+int rb_read(struct lk_backend *b, struct lk_hold *h, size_t size, off_t off, lk_io_cb cb, void *arg);
+int rb_write(struct lk_backend *b, struct lk_hold *h, const void *data, size_t size, off_t off, lk_io_cb cb, void *arg);
+int rb_truncate(struct lk_backend *b, struct lk_hold *h, uint64_t size, lk_done_cb cb, void *arg);
+int rb_sync(struct lk_backend *b, struct lk_hold *h, lk_done_cb cb, void *arg);
+int rb_remove(struct lk_backend *b, struct lk_hold *h, lk_done_cb cb, void *arg);
+int rb_rename(struct lk_backend *b, struct lk_hold *from, struct lk_hold *to, lk_done_cb cb, void *arg);
+void value_resend(struct redis_backend *b);
+void value_lost(struct redis_backend *b);
+void value_free(struct redis_backend *b);
+
+/* --- look.c, ns.c --- */
+int rb_stat(struct lk_backend *b, enum lk_kind kind, const char *name, enum lk_depth depth, lk_stat_cb cb, void *arg);
+int rb_list(struct lk_backend *b, enum lk_kind kind, const char *ns, lk_list_cb cb, void *arg);
+int rb_view(struct lk_backend *b, enum lk_kind kind, const char *name, lk_view_cb cb, void *arg);
+void look_free(struct redis_backend *b);
+int rb_ns_make(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
+int rb_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg);
+int rb_ns_rename(struct lk_backend *b, const char *from, const char *to, lk_done_cb cb, void *arg);
+int rb_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
+/* Reads all namespaces again. */
+void ns_refresh(struct redis_backend *b);
+struct nspace *ns_find(struct redis_backend *b, const char *path);
+void ns_free(struct redis_backend *b);
+
+/* --- record.c: who holds and who waits, as text at the server --- */
+/* "HOST PID TID UID GID START COMM", the words percent-escaped. */
+void record_who(const struct redis_backend *b, const struct lk_owner *o, char out[256]);
+/* Reads it back; host gets LK_HOST_MAX bytes. False for garbage. */
+bool record_read_who(const char *text, struct lk_owner *o, char *host);
+/* "MODE SLOT TOKEN SINCE WHO". *who points into text. */
+bool record_read_hold(const char *text, enum lk_mode *mode, unsigned *slot, uint64_t *token, uint64_t *since_ms,
+		      const char **who);
+/* "MODE LO HI ASKED WHO". */
+bool record_read_wait(const char *text, enum lk_mode *mode, unsigned *lo, unsigned *hi, uint64_t *asked_ms,
+		      const char **who);
+
+#endif

@@ -1,0 +1,165 @@
+/* Namespaces. All of them are kept here too, so that a LOOKUP needs no round
+ * trip; the server tells when they changed, and each heartbeat has their
+ * version, in case that message was lost. */
+#include "backend/redis/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct nspace *ns_find(struct redis_backend *b, const char *path)
+{
+	struct nspace *n;
+
+	HASH_FIND_STR(b->namespaces, path, n);
+	return n;
+}
+
+void ns_free(struct redis_backend *b)
+{
+	struct nspace *n, *tmp;
+
+	HASH_ITER (hh, b->namespaces, n, tmp) {
+		HASH_DEL(b->namespaces, n);
+		free(n);
+	}
+}
+
+static void add(struct redis_backend *b, const char *path, const char *text)
+{
+	size_t len = strlen(path);
+	unsigned perm, uid, gid;
+	unsigned long long mtime;
+	struct nspace *n;
+
+	if (lk_name_check(path) < 0 || sscanf(text, "%u %u %u %llu", &perm, &uid, &gid, &mtime) != 4)
+		return;
+	n = calloc(1, sizeof(*n) + len + 1);
+	if (!n)
+		return;
+	n->perm = perm & 07777;
+	n->uid = uid;
+	n->gid = gid;
+	n->mtime = mtime * PL_MS;
+	memcpy(n->path, path, len + 1);
+	HASH_ADD_STR(b->namespaces, path, n);
+}
+
+static void on_namespaces(void *arg, int err, const redisReply *reply)
+{
+	struct redis_backend *b = arg;
+	size_t i;
+
+	b->namespaces_asked = false;
+	if (err || strcmp(script_word(b, reply), "OK") != 0)
+		return; /* the next heartbeat sees that the version differs */
+	ns_free(b);
+	for (i = 2; i + 1 < reply->elements; i += 2)
+		add(b, reply_str(reply, i), reply_str(reply, i + 1));
+	b->namespaces_version = reply_num(reply, 1);
+}
+
+void ns_refresh(struct redis_backend *b)
+{
+	struct script_call c;
+
+	script_begin(b, &c, "nsget");
+	/* Once more even while one is under way: that may have been read before the change. */
+	b->namespaces_asked = script_send(b, LANE_COMMANDS, &c, on_namespaces, b) == 0;
+}
+
+struct changing {
+	struct redis_backend *b;
+	lk_done_cb cb;
+	void *arg;
+};
+
+static void on_changed(void *arg, int err, const redisReply *reply)
+{
+	struct changing *g = arg;
+	struct redis_backend *b = g->b;
+
+	if (err == 0)
+		err = script_errno(script_word(b, reply));
+	if (!b->stopping)
+		g->cb(g->arg, err);
+	free(g);
+}
+
+/* Our own copy is read again right behind the change, before any later call. */
+static int change(struct redis_backend *b, struct script_call *c, lk_done_cb cb, void *arg)
+{
+	struct changing *g;
+	int err;
+
+	if (b->state != SESSION_UP)
+		return -EHOSTDOWN;
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return -ENOMEM;
+	g->b = b;
+	g->cb = cb;
+	g->arg = arg;
+	err = script_send(b, LANE_COMMANDS, c, on_changed, g);
+	if (err)
+		free(g);
+	else
+		ns_refresh(b);
+	return err;
+}
+
+int rb_ns_make(struct lk_backend *base, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
+{
+	struct redis_backend *b = rb_of(base);
+	struct script_call c;
+
+	script_begin(b, &c, "nsmk");
+	script_str(&c, ns);
+	script_num(&c, perm & 07777);
+	script_num(&c, uid);
+	script_num(&c, gid);
+	return change(b, &c, cb, arg);
+}
+
+int rb_ns_remove(struct lk_backend *base, const char *ns, lk_done_cb cb, void *arg)
+{
+	struct redis_backend *b = rb_of(base);
+	struct script_call c;
+
+	script_begin(b, &c, "nsrm");
+	script_str(&c, ns);
+	return change(b, &c, cb, arg);
+}
+
+int rb_ns_rename(struct lk_backend *base, const char *from, const char *to, lk_done_cb cb, void *arg)
+{
+	struct redis_backend *b = rb_of(base);
+	struct script_call c;
+
+	script_begin(b, &c, "nsmv");
+	script_str(&c, from);
+	script_str(&c, to);
+	return change(b, &c, cb, arg);
+}
+
+int rb_ns_chmod(struct lk_backend *base, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
+{
+	struct redis_backend *b = rb_of(base);
+	struct script_call c;
+
+	script_begin(b, &c, "nschmod");
+	script_str(&c, ns);
+	if (perm == (mode_t)-1)
+		script_str(&c, "-");
+	else
+		script_num(&c, perm & 07777);
+	if (uid == (uid_t)-1)
+		script_str(&c, "-");
+	else
+		script_num(&c, uid);
+	if (gid == (gid_t)-1)
+		script_str(&c, "-");
+	else
+		script_num(&c, gid);
+	return change(b, &c, cb, arg);
+}

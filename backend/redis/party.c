@@ -1,0 +1,123 @@
+/* What comes over our channel, and breaking holds and ending waits of any
+ * mount by "SESSION/HANDLE". A message only wakes: what it says was decided at
+ * the server, and a lost one is found by the next heartbeat. */
+#include "backend/redis/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+/* The next word of *text, cut off. */
+static char *next_word(char **text)
+{
+	return *text ? strsep(text, " ") : NULL;
+}
+
+static void on_contention(struct redis_backend *b, const char *kn, bool yes)
+{
+	struct rname *n;
+	struct rhold *h, *tmp;
+	size_t len = strlen(kn);
+
+	HASH_FIND(hh, b->names, kn, len, n);
+	if (!n)
+		return;
+	DL_FOREACH_SAFE (n->holds, h, tmp) {
+		h->pub.contended = yes;
+		if (h->pub.on_contended)
+			h->pub.on_contended(&h->pub);
+	}
+}
+
+static void on_party(struct redis_backend *b, char what, char *rest)
+{
+	const char *sid = next_word(&rest), *handle = next_word(&rest);
+	uint64_t number = handle ? strtoull(handle, NULL, 10) : 0;
+	const char *more;
+	struct rwait *w;
+	struct rhold *h;
+
+	/* Of a session that is over: nothing is believed of it. */
+	if (!sid || !handle || strcmp(sid, b->sid) != 0)
+		return;
+	w = rwait_find(b, number);
+	h = rhold_find(b, number);
+	if (what == 'g') {
+		b->granted_seen++;
+		more = next_word(&rest);
+		if (w && more && rest)
+			rwait_granted(w, rest, *more == '1');
+	} else if (what == 'l' && h) {
+		b->base.counters.broken++;
+		pl_log(PL_WARN, "lock '%s' of process %d broken by rm", h->pub.name, (int)h->pub.owner.pid);
+		rhold_lose(h, true);
+	} else if (what == 'e' && w) {
+		rwait_fail(w, -ECANCELED);
+	}
+}
+
+void lock_message(struct redis_backend *b, const char *text)
+{
+	char *copy = strdup(text), *rest = copy;
+	const char *what = next_word(&rest);
+
+	if (!copy)
+		return; /* as if it had been lost */
+	if (rest && (strcmp(what, "w") == 0 || strcmp(what, "u") == 0))
+		on_contention(b, rest, *what == 'w');
+	else if (rest && strlen(what) == 1)
+		on_party(b, *what, rest);
+	free(copy);
+}
+
+struct telling {
+	struct redis_backend *b;
+	lk_done_cb cb;
+	void *arg;
+};
+
+static void on_told(void *arg, int err, const redisReply *reply)
+{
+	struct telling *t = arg;
+
+	if (err == 0)
+		err = script_errno(script_word(t->b, reply));
+	if (!t->b->stopping)
+		t->cb(t->arg, err);
+	free(t);
+}
+
+static int tell(struct redis_backend *b, const char *op, const char *id, lk_done_cb cb, void *arg)
+{
+	struct telling *t;
+	struct script_call c;
+	int err;
+
+	if (!strchr(id, '/'))
+		return -ENOENT;
+	if (b->state != SESSION_UP)
+		return -EHOSTDOWN;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->b = b;
+	t->cb = cb;
+	t->arg = arg;
+	script_begin(b, &c, op);
+	script_str(&c, id);
+	err = script_send(b, LANE_COMMANDS, &c, on_told, t);
+	if (err)
+		free(t);
+	return err;
+}
+
+int rb_break(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg)
+{
+	return tell(rb_of(b), "break", id, cb, arg);
+}
+
+int rb_end_wait(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg)
+{
+	return tell(rb_of(b), "endw", id, cb, arg);
+}
