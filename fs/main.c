@@ -70,9 +70,9 @@ static int open_redis(struct program *p, const struct lk_config *common)
 		.ttl_ns = p->opt.ttl_ns,
 		.unavailable_ns = p->opt.unavailable_ns,
 		/* A failover keeps only what a replica has heard of. */
-		.replicas = p->opt.replicas_set			 ? p->opt.replicas :
-			    p->opt.source_kind == SOURCE_SENTINEL ? 1 :
-								    0,
+		.replicas = p->opt.replicas_set			    ? p->opt.replicas
+			    : p->opt.source_kind == SOURCE_SENTINEL ? 1
+								    : 0,
 		.nofail = p->opt.nofail,
 	};
 	char why[512];

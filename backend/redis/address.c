@@ -69,8 +69,8 @@ static int parse_unix(const char *source, const char *rest, struct address *a, c
 	if (len >= sizeof(a->path))
 		return bad(why, size, "too long a path of a socket", source);
 	memcpy(a->path, rest, len);
-	if (rest[len] && (strncmp(rest + len, "?db=", 4) != 0 ||
-			  !number(rest + len + 4, strlen(rest + len + 4), 1000000, &a->db)))
+	if (rest[len] &&
+	    (strncmp(rest + len, "?db=", 4) != 0 || !number(rest + len + 4, strlen(rest + len + 4), 1000000, &a->db)))
 		return bad(why, size, "only ?db=N is understood", source);
 	return 0;
 }
@@ -104,7 +104,8 @@ int address_parse(const char *source, struct address *a, char *why, size_t size)
 		return bad(why, size, "no scheme", source);
 	rest += 3;
 	if (scheme == 6 && strncmp(source, "rediss", 6) == 0) {
-		snprintf(why, size, "%.200s: this build has no TLS (its hiredis has none): use a local TLS proxy, or redis://",
+		snprintf(why, size,
+			 "%.200s: this build has no TLS (its hiredis has none): use a local TLS proxy, or redis://",
 			 source);
 		return -EINVAL;
 	}
@@ -140,5 +141,6 @@ void address_show(const struct address *a, char *out, size_t size)
 	else if (a->n_sentinels && !*a->at.host)
 		snprintf(out, size, "redis+sentinel://%s:%d/%s", a->sentinels[0].host, a->sentinels[0].port, a->name);
 	else
-		snprintf(out, size, "redis://%s%s%s:%d/%d", v6 ? "[" : "", a->at.host, v6 ? "]" : "", a->at.port, a->db);
+		snprintf(out, size, "redis://%s%s%s:%d/%d", v6 ? "[" : "", a->at.host, v6 ? "]" : "", a->at.port,
+			 a->db);
 }

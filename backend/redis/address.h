@@ -16,7 +16,7 @@ struct address {
 	char user[128]; /* "" none */
 	char path[108]; /* of a unix socket; "" */
 	int db;
-	struct host_port at;		       /* the server; of Sentinel: found later */
+	struct host_port at; /* the server; of Sentinel: found later */
 	struct host_port sentinels[ADDRESS_HOSTS];
 	unsigned n_sentinels;
 	char name[128]; /* of the master, to Sentinel */

@@ -36,7 +36,7 @@ struct rhold {
 	uint64_t handle;
 	bool claiming; /* a claim is under way, in a new incarnation of the server */
 	struct pl_task lost;
-	unsigned ops; /* callbacks on the way that look at this hold */
+	unsigned ops;	 /* callbacks on the way that look at this hold */
 	uint64_t synced; /* b->syncs when the server last told of it */
 	bool released;
 	struct rhold *prev, *next;
@@ -51,6 +51,7 @@ struct rwait {
 	uint64_t ticket; /* place in the queue, kept through everything; 0: none yet */
 	uint64_t sent;	 /* b->seq when last sent; 0: to be sent */
 	bool queued;	 /* the server has said so */
+	bool full;	 /* max_waiters was reached when it came */
 	uint64_t synced; /* b->syncs when the server last told of it */
 	bool finished;
 	int err;
@@ -100,15 +101,14 @@ struct redis_backend {
 	struct pl_timer *deadline_timer, *beat_timer, *extra_timer, *grace_timer, *retry_timer;
 	uint64_t beat_pending; /* pl_now() when the unanswered beat was sent; 0: none */
 	uint64_t hellos, syncs;
-	uint64_t beat_sent;  /* pl_now() when the last answered beat was sent */
-	uint64_t beat_at;    /* server ms in its answer */
-	uint64_t watch_since; /* server ms since when our clock agrees with the server's */
-	uint64_t floor;	     /* highest token seen */
+	uint64_t beat_sent;		     /* pl_now() when the last answered beat was sent */
+	uint64_t beat_at;		     /* server ms in its answer */
+	uint64_t watch_since;		     /* server ms since when our clock agrees with the server's */
+	uint64_t floor;			     /* highest token seen */
 	uint64_t granted_seen, granted_said; /* grants published to us: received; told by the last beat */
 	unsigned claims;		     /* not answered yet */
 	uint64_t claims_sent;		     /* pl_now() of the hello before them */
 	uint64_t seq, handle;
-	unsigned n_waits;
 	struct rname *names;
 	struct rhold *holds;
 	struct rwait *waits;
@@ -116,13 +116,13 @@ struct redis_backend {
 	struct nspace *namespaces;
 	uint64_t namespaces_version;
 	bool namespaces_asked;
-	struct rval *vals;	/* utlist DL: value operations under way */
-	struct rlook *looks;	/* utlist DL: questions under way */
-	uint64_t contact;	/* wall ns of the last answer */
-	uint64_t give_up;	/* pl_now(): no attempt more after it, while starting */
-	bool starting;		/* inside lk_redis_backend_open */
-	bool stopping;		/* inside lk_destroy */
-	bool was_down;		/* and the log has said so */
+	struct rval *vals;   /* utlist DL: value operations under way */
+	struct rlook *looks; /* utlist DL: questions under way */
+	uint64_t contact;    /* wall ns of the last answer */
+	uint64_t give_up;    /* pl_now(): no attempt more after it, while starting */
+	bool starting;	     /* inside lk_redis_backend_open */
+	bool stopping;	     /* inside lk_destroy */
+	bool was_down;	     /* and the log has said so */
 	bool fatal;
 	char why[256]; /* why the connection is down */
 	struct pl_log_limit log_down, log_lost, log_odd;
@@ -224,6 +224,8 @@ void value_free(struct redis_backend *b);
 int rb_stat(struct lk_backend *b, enum lk_kind kind, const char *name, enum lk_depth depth, lk_stat_cb cb, void *arg);
 int rb_list(struct lk_backend *b, enum lk_kind kind, const char *ns, lk_list_cb cb, void *arg);
 int rb_view(struct lk_backend *b, enum lk_kind kind, const char *name, lk_view_cb cb, void *arg);
+/* files/ of this backend: empty. */
+int rb_list_nothing(struct lk_backend *b, const char *ns, lk_list_cb cb, void *arg);
 void look_free(struct redis_backend *b);
 int rb_ns_make(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
 int rb_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg);

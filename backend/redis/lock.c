@@ -151,7 +151,7 @@ void releases_drop(struct redis_backend *b)
 {
 	struct rrelease *r, *tmp;
 
-	DL_FOREACH_SAFE (b->releases, r, tmp) {
+	DL_FOREACH_SAFE(b->releases, r, tmp) {
 		r->sid[0] = '\0';
 		if (r->sent)
 			continue; /* freed by its answer */
@@ -290,7 +290,6 @@ static void finish(struct rwait *w, int err, struct lk_hold *hold)
 	if (n) {
 		HASH_DEL(b->waits, w);
 		n->n_waits--;
-		b->n_waits--;
 		w->name = NULL;
 		rname_settle(b, n);
 	}
@@ -389,6 +388,11 @@ static void answered(struct rwait *w, const redisReply *reply, const char *word)
 		rwait_queued(w);
 	} else {
 		err = script_errno(word);
+		if (err == -EAGAIN && w->full && !w->req->try_only) {
+			pl_log_limited(&w->b->log_odd, PL_WARN, "max_waiters=%u reached: no wait for '%s'",
+				       w->b->config.max_waiters, w->req->name);
+			err = -ENOLCK;
+		}
 		w->sent = 0; /* nothing is at the server */
 		rwait_fail(w, err ? err : -EIO);
 	}
@@ -447,7 +451,7 @@ void rwait_send(struct rwait *w)
 	script_str(&c, req->mode == LK_SHARED ? "s" : "x");
 	script_num(&c, req->slot_lo);
 	script_num(&c, req->slot_hi);
-	script_num(&c, req->try_only);
+	script_num(&c, req->try_only || w->full);
 	script_num(&c, (int64_t)w->ticket);
 	script_str(&c, who);
 	begin_unavailable(w);
@@ -463,17 +467,13 @@ static int enter(struct rwait *w)
 {
 	struct redis_backend *b = w->b;
 
-	if (b->config.max_waiters && !w->req->try_only && b->n_waits >= b->config.max_waiters) {
-		pl_log_limited(&b->log_odd, PL_WARN, "max_waiters=%u reached: no wait for '%s'", b->config.max_waiters,
-			       w->req->name);
-		return -ENOLCK;
-	}
+	/* It may have the lock if that is free, but not wait for it. */
+	w->full = b->config.max_waiters && b->base.counters.waiting >= b->config.max_waiters;
 	w->name = rname_get(b, w->req->kind, w->req->name);
 	if (!w->name)
 		return -ENOLCK;
 	w->handle = ++b->handle;
 	w->name->n_waits++;
-	b->n_waits++;
 	HASH_ADD(hh, b->waits, handle, sizeof(w->handle), w);
 	if (b->state == SESSION_UP)
 		rwait_send(w);
@@ -499,7 +499,8 @@ static void converted(struct converting *v, const redisReply *reply, const char 
 	const char *who;
 	int err = script_errno(word);
 
-	if (err == 0 && record_read_hold(reply_str(reply, 1), &h->pub.mode, &h->pub.slot, &h->pub.token, &since, &who)) {
+	if (err == 0 &&
+	    record_read_hold(reply_str(reply, 1), &h->pub.mode, &h->pub.slot, &h->pub.token, &since, &who)) {
 		h->pub.since = since * PL_MS;
 		if (h->pub.token > h->b->floor)
 			h->b->floor = h->pub.token;
@@ -611,11 +612,11 @@ void lock_resend(struct redis_backend *b)
 	struct rrelease *r, *rtmp;
 	struct rwait *w, *wtmp;
 
-	DL_FOREACH_SAFE (b->releases, r, rtmp) {
+	DL_FOREACH_SAFE(b->releases, r, rtmp) {
 		if (!r->sent)
 			release_send(r);
 	}
-	HASH_ITER (hh, b->waits, w, wtmp) {
+	HASH_ITER(hh, b->waits, w, wtmp) {
 		if (!w->queued && !w->sent)
 			rwait_send(w);
 	}
@@ -625,7 +626,7 @@ void lock_down(struct redis_backend *b)
 {
 	struct rwait *w, *tmp;
 
-	HASH_ITER (hh, b->waits, w, tmp)
+	HASH_ITER(hh, b->waits, w, tmp)
 		begin_unavailable(w);
 }
 

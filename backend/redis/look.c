@@ -50,7 +50,7 @@ void look_free(struct redis_backend *b)
 {
 	struct rlook *l, *tmp;
 
-	DL_FOREACH_SAFE (b->looks, l, tmp) {
+	DL_FOREACH_SAFE(b->looks, l, tmp) {
 		pl_undefer(b->base.loop, &l->task);
 		look_end(l);
 	}
@@ -87,8 +87,8 @@ static bool read_party(const redisReply *entry, struct seen_party *s, bool *hold
 	uint64_t ms;
 
 	*holder = *reply_str(entry, 0) == 'h';
-	if (*holder ? !record_read_hold(record, &s->p.mode, &s->p.slot, &s->p.token, &ms, &who) :
-		      !record_read_wait(record, &s->p.mode, &s->p.slot_lo, &s->p.slot_hi, &ms, &who))
+	if (*holder ? !record_read_hold(record, &s->p.mode, &s->p.slot, &s->p.token, &ms, &who)
+		    : !record_read_wait(record, &s->p.mode, &s->p.slot_lo, &s->p.slot_hi, &ms, &who))
 		return false;
 	if (!*kn || !record_read_who(who, &s->p.owner, s->host))
 		return false;
@@ -127,21 +127,32 @@ static void view_here(struct rlook *l)
 	struct rhold *hold, *htmp;
 	struct rwait *wait, *wtmp;
 
-	HASH_ITER (hh, b->holds, hold, htmp) {
+	HASH_ITER(hh, b->holds, hold, htmp) {
 		if (!h || hold->pub.kind != l->kind || (!l->all && strcmp(hold->pub.name, l->name) != 0))
 			continue;
-		h[nh].p = (struct lk_party){ .id = "", .owner = hold->pub.owner, .kind = l->kind,
-					     .name = hold->pub.name, .mode = hold->pub.mode, .slot = hold->pub.slot,
-					     .token = hold->pub.token, .since = hold->pub.since, .here = true };
+		h[nh].p = (struct lk_party){ .id = "",
+					     .owner = hold->pub.owner,
+					     .kind = l->kind,
+					     .name = hold->pub.name,
+					     .mode = hold->pub.mode,
+					     .slot = hold->pub.slot,
+					     .token = hold->pub.token,
+					     .since = hold->pub.since,
+					     .here = true };
 		memcpy(h[nh++].host, b->base.host, LK_HOST_MAX);
 	}
-	HASH_ITER (hh, b->waits, wait, wtmp) {
+	HASH_ITER(hh, b->waits, wait, wtmp) {
 		if (!w || wait->req->kind != l->kind || (!l->all && strcmp(wait->req->name, l->name) != 0))
 			continue;
-		w[nw].p = (struct lk_party){ .id = "", .owner = wait->req->owner, .kind = l->kind,
-					     .name = wait->req->name, .mode = wait->req->mode,
-					     .slot_lo = wait->req->slot_lo, .slot_hi = wait->req->slot_hi,
-					     .since = wait->req->asked, .here = true };
+		w[nw].p = (struct lk_party){ .id = "",
+					     .owner = wait->req->owner,
+					     .kind = l->kind,
+					     .name = wait->req->name,
+					     .mode = wait->req->mode,
+					     .slot_lo = wait->req->slot_lo,
+					     .slot_hi = wait->req->slot_hi,
+					     .since = wait->req->asked,
+					     .here = true };
 		memcpy(w[nw++].host, b->base.host, LK_HOST_MAX);
 	}
 	answer_view(l, h, nh, w, nw, true);
@@ -251,7 +262,7 @@ static int stat_here(struct redis_backend *b, enum lk_kind kind, const char *nam
 		const struct lk_hold *h = &used->holds->pub;
 		const struct rhold *each;
 
-		DL_FOREACH (used->holds, each)
+		DL_FOREACH(used->holds, each)
 			st->holders++;
 		st->exclusive = h->mode == LK_EXCLUSIVE;
 		st->uid = h->owner.uid;
@@ -381,14 +392,14 @@ static void answer_list(struct rlook *l, struct listed *all)
 	struct lk_list list = { .entries = entries };
 	struct listed *e, *tmp;
 
-	HASH_ITER (hh, all, e, tmp) {
+	HASH_ITER(hh, all, e, tmp) {
 		if (!entries)
 			break;
 		entries[list.n].name = e->name;
 		entries[list.n++].type = e->type;
 	}
 	l->list_cb(l->arg, entries ? 0 : -ENOMEM, entries ? &list : NULL);
-	HASH_ITER (hh, all, e, tmp) {
+	HASH_ITER(hh, all, e, tmp) {
 		HASH_DEL(all, e);
 		free(e);
 	}
@@ -401,10 +412,10 @@ static void list_here(struct rlook *l, struct listed **all)
 	struct rname *r, *rtmp;
 
 	if (l->kind == LK_LOCK) {
-		HASH_ITER (hh, l->b->namespaces, n, tmp)
+		HASH_ITER(hh, l->b->namespaces, n, tmp)
 			add_listed(all, l->name, n->path, LK_T_NAMESPACE);
 	}
-	HASH_ITER (hh, l->b->names, r, rtmp) {
+	HASH_ITER(hh, l->b->names, r, rtmp) {
 		if (r->kn[0] == kind_char(l->kind))
 			add_listed(all, l->name, r->kn + 1, LK_T_NAME);
 	}
@@ -452,6 +463,26 @@ int rb_list(struct lk_backend *base, enum lk_kind kind, const char *ns, lk_list_
 	if (b->state == SESSION_UP && ask(l, "list", "", on_list) == 0)
 		return 0;
 	l->task.run = run_list_here;
+	pl_defer(base->loop, &l->task);
+	return 0;
+}
+
+static void run_list_nothing(struct pl_task *task)
+{
+	struct rlook *l = (struct rlook *)((char *)task - offsetof(struct rlook, task));
+
+	answer_list(l, NULL);
+	look_end(l);
+}
+
+int rb_list_nothing(struct lk_backend *base, const char *ns, lk_list_cb cb, void *arg)
+{
+	struct rlook *l = look_new(rb_of(base), LK_LOCK, ns, arg);
+
+	if (!l)
+		return -ENOMEM;
+	l->list_cb = cb;
+	l->task.run = run_list_nothing;
 	pl_defer(base->loop, &l->task);
 	return 0;
 }

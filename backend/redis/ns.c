@@ -19,7 +19,7 @@ void ns_free(struct redis_backend *b)
 {
 	struct nspace *n, *tmp;
 
-	HASH_ITER (hh, b->namespaces, n, tmp) {
+	HASH_ITER(hh, b->namespaces, n, tmp) {
 		HASH_DEL(b->namespaces, n);
 		free(n);
 	}

@@ -23,7 +23,7 @@ static void on_contention(struct redis_backend *b, const char *kn, bool yes)
 	HASH_FIND(hh, b->names, kn, len, n);
 	if (!n)
 		return;
-	DL_FOREACH_SAFE (n->holds, h, tmp) {
+	DL_FOREACH_SAFE(n->holds, h, tmp) {
 		h->pub.contended = yes;
 		if (h->pub.on_contended)
 			h->pub.on_contended(&h->pub);

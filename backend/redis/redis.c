@@ -85,12 +85,6 @@ static int no_file_setattr(struct lk_backend *b, const char *name, mode_t perm, 
 	return -EOPNOTSUPP;
 }
 
-static int no_file_list(struct lk_backend *b, const char *ns, lk_list_cb cb, void *arg)
-{
-	(void)b, (void)ns, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
 /* --- the end --- */
 
 static void free_entries(struct redis_backend *b)
@@ -100,21 +94,21 @@ static void free_entries(struct redis_backend *b)
 	struct rwait *w, *wtmp;
 	struct rname *n, *ntmp;
 
-	DL_FOREACH_SAFE (b->releases, r, rtmp) {
+	DL_FOREACH_SAFE(b->releases, r, rtmp) {
 		DL_DELETE(b->releases, r);
 		free(r);
 	}
-	HASH_ITER (hh, b->waits, w, wtmp) {
+	HASH_ITER(hh, b->waits, w, wtmp) {
 		HASH_DEL(b->waits, w);
 		pl_timer_stop(b->base.loop, w->unavailable);
 		free(w);
 	}
-	HASH_ITER (hh, b->holds, h, htmp) {
+	HASH_ITER(hh, b->holds, h, htmp) {
 		HASH_DEL(b->holds, h);
 		pl_undefer(b->base.loop, &h->lost);
 		free(h);
 	}
-	HASH_ITER (hh, b->names, n, ntmp) {
+	HASH_ITER(hh, b->names, n, ntmp) {
 		HASH_DEL(b->names, n);
 		free(n);
 	}
@@ -174,7 +168,7 @@ static const struct lk_impl redis_impl = {
 	.file_unlink = no_file_unlink,
 	.file_rename = no_file_rename,
 	.file_setattr = no_file_setattr,
-	.file_list = no_file_list,
+	.file_list = rb_list_nothing,
 	.tick = rb_tick,
 	.destroy = rb_destroy,
 };
@@ -273,9 +267,17 @@ static int connect_first(struct redis_backend *b, const struct lk_redis_config *
 	int err;
 
 	b->conn_config = (struct wire_config){
-		.loop = b->base.loop, .source = config->source, .password = b->password, .key = b->key,
-		.script = protocol_lua, .channels = { b->channel_mount, b->channel_all }, .attempt_ns = ATTEMPT_TIME,
-		.up = on_up, .down = on_down, .message = on_message, .ctx = b,
+		.loop = b->base.loop,
+		.source = config->source,
+		.password = b->password,
+		.key = b->key,
+		.script = protocol_lua,
+		.channels = { b->channel_mount, b->channel_all },
+		.attempt_ns = ATTEMPT_TIME,
+		.up = on_up,
+		.down = on_down,
+		.message = on_message,
+		.ctx = b,
 	};
 	err = wire_new(&b->conn_config, &b->conn, &reason);
 	if (err) {

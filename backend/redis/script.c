@@ -79,21 +79,10 @@ int script_errno(const char *word)
 		const char *word;
 		int err;
 	} all[] = {
-		{ "OK", 0 },
-		{ "BUSY", -EAGAIN },
-		{ "GRACE", -EHOSTDOWN },
-		{ "NONE", -ENOENT },
-		{ "LOST", -ESTALE },
-		{ "LATE", -ESTALE },
-		{ "FBIG", -EFBIG },
-		{ "EXIST", -EEXIST },
-		{ "NOENT", -ENOENT },
-		{ "NOTDIR", -ENOTDIR },
-		{ "ISDIR", -EISDIR },
-		{ "NOTEMPTY", -ENOTEMPTY },
-		{ "INUSE", -EBUSY },
-		{ "INC", -EHOSTDOWN },
-		{ "GONE", -EHOSTDOWN },
+		{ "OK", 0 },	      { "BUSY", -EAGAIN },    { "GRACE", -EHOSTDOWN }, { "NONE", -ENOENT },
+		{ "LOST", -ESTALE },  { "LATE", -ESTALE },    { "FBIG", -EFBIG },      { "EXIST", -EEXIST },
+		{ "NOENT", -ENOENT }, { "NOTDIR", -ENOTDIR }, { "ISDIR", -EISDIR },    { "NOTEMPTY", -ENOTEMPTY },
+		{ "INUSE", -EBUSY },  { "INC", -EHOSTDOWN },  { "GONE", -EHOSTDOWN },
 	};
 	size_t i;
 

@@ -92,10 +92,10 @@ void session_lose(struct redis_backend *b, const char *why)
 	b->deadline = 0;
 	disarm(b, &b->deadline_timer);
 	b->claims = 0;
-	HASH_ITER (hh, b->holds, h, tmp)
+	HASH_ITER(hh, b->holds, h, tmp)
 		rhold_lose(h, false);
 	/* Those who wait keep their place: under the new session, with their old ticket. */
-	HASH_ITER (hh, b->waits, w, wtmp) {
+	HASH_ITER(hh, b->waits, w, wtmp) {
 		w->queued = false;
 		w->sent = 0;
 	}
@@ -168,11 +168,11 @@ static void sync_missing(struct redis_backend *b, uint64_t seq)
 	struct rhold *h, *htmp;
 	struct rwait *w, *wtmp;
 
-	HASH_ITER (hh, b->holds, h, htmp) {
+	HASH_ITER(hh, b->holds, h, htmp) {
 		if (h->handle <= seq && h->synced != b->syncs)
 			rhold_lose(h, true);
 	}
-	HASH_ITER (hh, b->waits, w, wtmp) {
+	HASH_ITER(hh, b->waits, w, wtmp) {
 		if (w->queued && w->handle <= seq && w->synced != b->syncs) {
 			w->queued = false;
 			rwait_send(w);
@@ -225,7 +225,7 @@ static void on_grace_over(void *arg)
 	struct script_call c;
 
 	b->grace_timer = NULL;
-	HASH_ITER (hh, b->names, n, tmp) {
+	HASH_ITER(hh, b->names, n, tmp) {
 		if (!n->n_waits)
 			continue;
 		script_begin(b, &c, "poke");
@@ -246,7 +246,7 @@ static void claim_all(struct redis_backend *b, uint64_t sent)
 
 	b->claims_sent = sent;
 	b->claims = 1; /* so that it does not end before all are sent */
-	HASH_ITER (hh, b->holds, h, tmp) {
+	HASH_ITER(hh, b->holds, h, tmp) {
 		b->claims++;
 		rhold_claim(h);
 	}
@@ -257,7 +257,7 @@ static void drop_waiters_places(struct redis_backend *b)
 {
 	struct rwait *w, *tmp;
 
-	HASH_ITER (hh, b->waits, w, tmp) {
+	HASH_ITER(hh, b->waits, w, tmp) {
 		w->queued = false;
 		w->sent = 0;
 	}
@@ -567,8 +567,9 @@ static void on_wait(void *arg, int err, const redisReply *reply)
 	}
 	if (err == 0 && beat_counts(t)) {
 		b->beat_pending = 0;
-		pl_log_limited(&b->log_odd, PL_WARN, "%s: a heartbeat reached fewer than %u replicas and does not count",
-			       wire_where(b->conn), b->replicas);
+		pl_log_limited(&b->log_odd, PL_WARN,
+			       "%s: a heartbeat reached fewer than %u replicas and does not count", wire_where(b->conn),
+			       b->replicas);
 	}
 	free(t);
 }

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#define OFFSET_FAR (INT64_C(1) << 40)
+
 enum rval_op { VAL_READ, VAL_WRITE, VAL_TRUNCATE, VAL_SYNC, VAL_REMOVE, VAL_RENAME };
 
 struct rval {
@@ -218,7 +220,7 @@ void value_resend(struct redis_backend *b)
 {
 	struct rval *v, *tmp;
 
-	DL_FOREACH_SAFE (b->vals, v, tmp) {
+	DL_FOREACH_SAFE(b->vals, v, tmp) {
 		if (v->sent || v->ended || v->later.queued)
 			continue;
 		if (stale(v))
@@ -233,7 +235,7 @@ void value_lost(struct redis_backend *b)
 {
 	struct rval *v;
 
-	DL_FOREACH (b->vals, v) {
+	DL_FOREACH(b->vals, v) {
 		if (stale(v))
 			end_later(v, -ESTALE);
 	}
@@ -243,14 +245,17 @@ void value_free(struct redis_backend *b)
 {
 	struct rval *v, *tmp;
 
-	DL_FOREACH_SAFE (b->vals, v, tmp)
+	DL_FOREACH_SAFE(b->vals, v, tmp)
 		drop(v);
 }
 
 int rb_read(struct lk_backend *b, struct lk_hold *h, size_t size, off_t off, lk_io_cb cb, void *arg)
 {
-	const struct rval v = { .op = VAL_READ, .size = size, .off = off, .io = cb, .arg = arg };
+	struct rval v = { .op = VAL_READ, .size = size, .off = off, .io = cb, .arg = arg };
 
+	/* Past any value there is nothing, however far: the script counts in doubles. */
+	if (v.off > OFFSET_FAR)
+		v.off = OFFSET_FAR;
 	return start(b, h, &v);
 }
 

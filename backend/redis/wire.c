@@ -161,12 +161,12 @@ static int error_of(struct wire *c, const char *text)
 		bool down, fatal;
 	} all[] = {
 		{ "NOSCRIPT", -EHOSTDOWN, true, false }, /* the next attempt loads it again */
-		{ "LOADING", -EHOSTDOWN, true, false },	 { "MASTERDOWN", -EHOSTDOWN, true, false },
-		{ "READONLY", -EHOSTDOWN, true, false }, { "CLUSTERDOWN", -EHOSTDOWN, true, false },
-		{ "TRYAGAIN", -EHOSTDOWN, false, false }, { "ASK", -EHOSTDOWN, false, false },
-		{ "BUSY", -EHOSTDOWN, false, false },	 { "NOAUTH", -EHOSTDOWN, true, true },
-		{ "WRONGPASS", -EHOSTDOWN, true, true }, { "NOPERM", -EACCES, false, true },
-		{ "OOM", -ENOSPC, false, false },	 { "MISCONF", -ENOSPC, false, false },
+		{ "LOADING", -EHOSTDOWN, true, false },	    { "MASTERDOWN", -EHOSTDOWN, true, false },
+		{ "READONLY", -EHOSTDOWN, true, false },    { "CLUSTERDOWN", -EHOSTDOWN, true, false },
+		{ "TRYAGAIN", -EHOSTDOWN, false, false },   { "ASK", -EHOSTDOWN, false, false },
+		{ "BUSY", -EHOSTDOWN, false, false },	    { "NOAUTH", -EHOSTDOWN, true, true },
+		{ "WRONGPASS", -EHOSTDOWN, true, true },    { "NOPERM", -EACCES, false, true },
+		{ "OOM", -ENOSPC, false, false },	    { "MISCONF", -ENOSPC, false, false },
 		{ "UNKILLABLE", -EHOSTDOWN, false, false },
 	};
 	size_t i, len;
@@ -221,8 +221,8 @@ static void on_connected(const redisAsyncContext *ac, int status)
 
 static bool open_lane(struct wire *c, unsigned n, const char *ip, int port)
 {
-	redisAsyncContext *ac = *c->address.path && ip == NULL ? redisAsyncConnectUnix(c->address.path) :
-								  redisAsyncConnect(ip, port);
+	redisAsyncContext *ac = *c->address.path && ip == NULL ? redisAsyncConnectUnix(c->address.path)
+							       : redisAsyncConnect(ip, port);
 	struct lane *l = calloc(1, sizeof(*l));
 	int one = 1;
 
@@ -559,7 +559,7 @@ static int send_call(struct wire *c, enum wire_lane lane, bool script, int argc,
 #define ARGS_MAX 32
 
 int wire_script(struct wire *c, enum wire_lane lane, int argc, const char *const *argv, const size_t *argvlen,
-		 wire_cb cb, void *arg)
+		wire_cb cb, void *arg)
 {
 	const char *all[ARGS_MAX + 4] = { "EVALSHA", c->sha, "1", c->config.key };
 	size_t len[ARGS_MAX + 4] = { 7, strlen(c->sha), 1, strlen(c->config.key) };
@@ -575,7 +575,7 @@ int wire_script(struct wire *c, enum wire_lane lane, int argc, const char *const
 }
 
 int wire_command(struct wire *c, enum wire_lane lane, int argc, const char *const *argv, const size_t *argvlen,
-		  wire_cb cb, void *arg)
+		 wire_cb cb, void *arg)
 {
 	const char *all[ARGS_MAX];
 	int i;

@@ -22,12 +22,13 @@ enum wire_lane { LANE_COMMANDS, LANE_BEATS };
 
 struct wire_config {
 	struct pl_loop *loop;
-	const char *source; /* redis://[USER@]HOST[:PORT][/DB], unix:///PATH[?db=N], rediss://, redis+sentinel://H1[:P],H2.../NAME */
-	const char *password; /* NULL: none; copied */
-	const char *key;      /* KEYS[1] of every script: carries the hash tag */
-	const char *script;   /* the one Lua script */
+	const char *source;	 /* redis://[USER@]HOST[:PORT][/DB], unix:///PATH[?db=N], rediss://,
+				    redis+sentinel://H1[:P],H2.../NAME */
+	const char *password;	 /* NULL: none; copied */
+	const char *key;	 /* KEYS[1] of every script: carries the hash tag */
+	const char *script;	 /* the one Lua script */
 	const char *channels[4]; /* to subscribe to; NULL ends */
-	uint64_t attempt_ns;  /* one attempt to connect takes at most this */
+	uint64_t attempt_ns;	 /* one attempt to connect takes at most this */
 	/* Everything is connected, the channels are subscribed, the script is loaded. run_id: of the server. */
 	void (*up)(void *ctx, const char *run_id);
 	/* why: one line for the log, without a password. fatal: trying again cannot help without
@@ -38,11 +39,12 @@ struct wire_config {
 };
 
 /* err 0 with the reply; -EHOSTDOWN: lost on the way, or -LOADING, -BUSY, -READONLY, -MASTERDOWN, -CLUSTERDOWN,
- * -TRYAGAIN (connection goes down where another server may be right); -EACCES: -NOPERM; -ENOSPC: -OOM, -MISCONF; -EIO: any other error (logged).
- * The reply is valid only inside. */
+ * -TRYAGAIN (connection goes down where another server may be right); -EACCES: -NOPERM; -ENOSPC: -OOM, -MISCONF; -EIO:
+ * any other error (logged). The reply is valid only inside. */
 typedef void (*wire_cb)(void *arg, int err, const redisReply *reply);
 
-/* Starts the first attempt from the loop. 0, -EINVAL with *why (static or in c) for a source that cannot be understood, -ENOMEM. */
+/* Starts the first attempt from the loop. 0, -EINVAL with *why (static or in c) for a source that cannot be understood,
+ * -ENOMEM. */
 int wire_new(const struct wire_config *config, struct wire **out, const char **why);
 /* Calls under way are called back with -EHOSTDOWN first; then nothing comes any more. Not inside a callback. */
 void wire_free(struct wire *c);
@@ -50,10 +52,10 @@ bool wire_is_up(const struct wire *c);
 /* Runs the script with KEYS[1] and these ARGV (binary safe; copied). -EHOSTDOWN when down (cb never runs),
  * else 0 and cb runs exactly once, from a later turn. Replies of one lane come in order. */
 int wire_script(struct wire *c, enum wire_lane lane, int argc, const char *const *argv, const size_t *argvlen,
-		 wire_cb cb, void *arg);
+		wire_cb cb, void *arg);
 /* A plain command ("WAIT", ...), same rules. */
 int wire_command(struct wire *c, enum wire_lane lane, int argc, const char *const *argv, const size_t *argvlen,
-		  wire_cb cb, void *arg);
+		 wire_cb cb, void *arg);
 /* Drops the connections and tries anew, as if they had broken. */
 void wire_reset(struct wire *c, const char *why);
 /* "redis://host:port/db" as connected or to be connected; no secrets. */

@@ -14,9 +14,26 @@ SUPPORT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, SUPPORT)
 
 from lockclient import Client  # noqa: E402
+from redisserver import RedisServer  # noqa: E402
 from plockmount import PLOCKFS, Mount, become_subreaper, mountinfo, sanitizer_logs, unmount_lazily  # noqa: E402
 
 TEST_DEADLINE = 90.0
+# "file", or "redis": where the mounts of tests that do not say otherwise have their locks.
+BACKEND = os.environ.get("PLOCKFS_TEST_BACKEND", "file")
+REDIS_TTL_MS = 4000
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "file_only: about the file backend: looks into DIR, or runs programs there")
+
+
+def pytest_collection_modifyitems(config, items):
+    """What is about the file backend is not run, rather than skipped, on the other one."""
+    if BACKEND == "file":
+        return
+    mine = [i for i in items if i.get_closest_marker("file_only") is None]
+    config.hook.pytest_deselected(items=[i for i in items if i not in mine])
+    items[:] = mine
 
 
 def pytest_sessionstart(session):
@@ -54,6 +71,21 @@ def work():
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def redis_server():
+    server = RedisServer().start()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def redis_source(redis_server):
+    """(source, options) of a prefix of the test's own."""
+    prefix = "t" + os.urandom(6).hex()
+    redis_server.settle(prefix, REDIS_TTL_MS)
+    return redis_server.unix_url(), f"prefix={prefix},ttl={REDIS_TTL_MS}ms"
+
+
 @pytest.fixture
 def watched():
     """Mounts and clients of the test; when it hangs they are killed, so that it fails instead."""
@@ -76,13 +108,16 @@ def watched():
 
 
 @pytest.fixture
-def mounts(work, watched):
-    """A function that starts a mount: of work/dir on work/mnt, work/mnt2, ... unless told otherwise."""
+def mounts(work, watched, request):
+    """A function that starts a mount: of work/dir (or a Redis prefix) on work/mnt, work/mnt2, ... unless told otherwise."""
     before = set(sanitizer_logs())
 
     def make(source="", mnt=None, opts="", start=True, **more):
         n = len(watched["mounts"]) + 1
-        if source == "":
+        if source == "" and BACKEND == "redis":
+            source, redis_opts = request.getfixturevalue("redis_source")
+            opts = ",".join(o for o in (redis_opts, opts) if o)
+        elif source == "":
             source = os.path.join(work, "dir")
             os.makedirs(source, mode=0o711, exist_ok=True)
         if mnt is None:

@@ -1,5 +1,6 @@
 """A5: fencing tokens only ever rise."""
 
+import pytest
 import os
 import shutil
 
@@ -70,6 +71,7 @@ def test_rises_through_sigkill(mount, client):
     assert rises(tokens)
 
 
+@pytest.mark.file_only
 def test_rises_after_loss_of_everything_kept_beside(mount, client):
     tokens = [take(mount, client()) for _ in range(3)]
     mount.stop_cleanly()
