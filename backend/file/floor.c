@@ -154,6 +154,7 @@ int floor_open(struct floor *f, int dir, uint64_t wall_us)
 	f->dir = dir;
 	f->fd = -1;
 	f->page = NULL;
+	f->had = 0;
 	/* A new DIR has given no token yet and starts two windows ahead: harmless. */
 	return open_at_least(f, 0, wall_us);
 }
@@ -214,8 +215,10 @@ int floor_next(struct floor *f, uint64_t wall_us, uint64_t *token)
 	if (!f->page || fstat(f->fd, &st) < 0 || st.st_nlink == 0 || st.st_size < (off_t)sizeof(*f->page)) {
 		uint64_t had = f->page && st.st_size >= (off_t)sizeof(*f->page) ? atomic_load(&f->page->last) : 0;
 
+		if (had > f->had)
+			f->had = had;
 		floor_close(f);
-		err = open_at_least(f, had, wall_us);
+		err = open_at_least(f, f->had, wall_us);
 		if (err)
 			return err;
 	}

@@ -19,6 +19,7 @@ struct floor_page;
 struct floor {
 	int dir; /* borrowed: DIR/.plockfs */
 	int fd;
+	uint64_t had; /* the last token of a file that was removed */
 	struct floor_page *page;
 };
 

@@ -391,6 +391,22 @@ static int open_own(struct held *t)
 	return 0;
 }
 
+/* The mapping stays: only its file gets a name again, with what is in it. */
+void held_again(struct held *t, int mounts)
+{
+	char name[64], self[64];
+
+	t->mounts = mounts;
+	t->seen = (struct timespec){ 0 };
+	if (t->fd < 0)
+		return;
+	snprintf(name, sizeof(name), "%s.held", t->id);
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", t->fd);
+	/* A file without any name cannot get one by link(2): then it is told no more. */
+	if (linkat(AT_FDCWD, self, mounts, name, AT_SYMLINK_FOLLOW) < 0)
+		pl_log(PL_WARN, "abandoned locks will not be told to other mounts: %s", strerror(errno));
+}
+
 struct held *held_new(int mounts, const char *id)
 {
 	struct held *t = calloc(1, sizeof(*t));

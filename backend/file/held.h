@@ -19,6 +19,8 @@ struct held;
 struct held *held_new(int mounts, const char *id);
 /* Keeps what is held until now as abandoned. */
 void held_free(struct held *t);
+/* The folder was removed and made anew: so is our file in it. */
+void held_again(struct held *t, int mounts);
 /* What names a lock in the files. */
 uint64_t held_key(const char *name);
 /* Looks which other mounts there are now and which have died. Cheap when

@@ -177,6 +177,9 @@ int fb_file_rename(struct lk_backend *, const char *, const char *, unsigned, lk
 int fb_file_setattr(struct lk_backend *, const char *, mode_t, uid_t, gid_t, uint64_t, lk_done_cb, void *);
 int fb_file_list(struct lk_backend *, const char *, lk_list_cb, void *);
 
+/* peer.c: listens anew, in a folder made anew */
+void peers_again(struct peers *p);
+
 /* watch.c: what happens to DIR behind our back */
 struct watch *watch_new(struct file_backend *b);
 void watch_free(struct watch *w);

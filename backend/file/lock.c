@@ -84,6 +84,13 @@ static int next_token(struct file_backend *b, struct fname *n, uint64_t *token)
 	if (b->store.read_only)
 		return -EROFS;
 	err = floor_next(&b->floor, us, token);
+	if (err == -ENOENT && store_private_again(&b->store) == 1) {
+		pl_log(PL_WARN, "%s/.plockfs was removed: made anew", b->store.path);
+		b->floor.dir = b->store.priv;
+		peers_again(b->peers);
+		held_again(b->held, b->store.mounts);
+		err = floor_next(&b->floor, us, token);
+	}
 	if (err)
 		return err;
 	n->token = *token;

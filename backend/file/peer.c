@@ -416,12 +416,15 @@ static void server_closed(uv_handle_t *handle)
 
 static int listen_on(struct peers *p)
 {
-	char path[128], lock[64];
+	char path[128], lock[64], fresh[64];
 	int err;
 
+	/* Locked before it has its name: an unlocked one is a dead mount's, and removed. */
 	snprintf(lock, sizeof(lock), "%s.lock", p->b->id);
-	p->lock_fd = openat(p->b->store.mounts, lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (p->lock_fd < 0 || flock(p->lock_fd, LOCK_EX | LOCK_NB) < 0)
+	snprintf(fresh, sizeof(fresh), "%s.new", p->b->id);
+	p->lock_fd = openat(p->b->store.mounts, fresh, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (p->lock_fd < 0 || flock(p->lock_fd, LOCK_EX | LOCK_NB) < 0 ||
+	    renameat(p->b->store.mounts, fresh, p->b->store.mounts, lock) < 0)
 		return -errno;
 	p->server = calloc(1, sizeof(*p->server));
 	if (!p->server)
@@ -438,10 +441,43 @@ static int listen_on(struct peers *p)
 	return err ? err : uv_listen((uv_stream_t *)p->server, 64, on_connection);
 }
 
+static void leave(struct peers *p)
+{
+	char name[64];
+
+	if (p->server) {
+		/* libuv removes the socket by the path it was bound to. */
+		uv_close((uv_handle_t *)p->server, server_closed);
+		snprintf(name, sizeof(name), "%s.sock", p->b->id);
+		unlinkat(p->b->store.mounts, name, 0);
+	}
+	if (p->lock_fd >= 0) {
+		snprintf(name, sizeof(name), "%s.lock", p->b->id);
+		unlinkat(p->b->store.mounts, name, 0);
+		close(p->lock_fd);
+	}
+	p->server = NULL;
+	p->lock_fd = -1;
+}
+
+static void join(struct peers *p)
+{
+	int err = listen_on(p);
+
+	if (err)
+		pl_log(PL_WARN, "other mounts of %s will not see this one's holders: %s", p->b->store.path,
+		       strerror(-err));
+}
+
+void peers_again(struct peers *p)
+{
+	leave(p);
+	join(p);
+}
+
 struct peers *peers_new(struct file_backend *b)
 {
 	struct peers *p = calloc(1, sizeof(*p));
-	int err;
 
 	if (!p)
 		return NULL;
@@ -449,17 +485,13 @@ struct peers *peers_new(struct file_backend *b)
 	p->lock_fd = -1;
 	if (b->store.mounts < 0 || b->store.read_only)
 		return p;
-	err = listen_on(p);
-	if (err)
-		pl_log(PL_WARN, "other mounts of %s will not see this one's holders: %s", b->store.path,
-		       strerror(-err));
+	join(p);
 	return p;
 }
 
 void peers_free(struct peers *p)
 {
 	struct silent *s, *tmp;
-	char name[64];
 
 	while (p->links) {
 		struct link *l = p->links;
@@ -474,16 +506,6 @@ void peers_free(struct peers *p)
 		HASH_DEL(p->silent, s);
 		free(s);
 	}
-	if (p->server) {
-		/* libuv removes the socket by the path it was bound to. */
-		uv_close((uv_handle_t *)p->server, server_closed);
-		snprintf(name, sizeof(name), "%s.sock", p->b->id);
-		unlinkat(p->b->store.mounts, name, 0);
-	}
-	if (p->lock_fd >= 0) {
-		snprintf(name, sizeof(name), "%s.lock", p->b->id);
-		unlinkat(p->b->store.mounts, name, 0);
-		close(p->lock_fd);
-	}
+	leave(p);
 	free(p);
 }

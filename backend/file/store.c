@@ -123,6 +123,23 @@ int store_open(struct store *s, const char *dir, bool read_only, const char **wh
 	return err;
 }
 
+int store_private_again(struct store *s)
+{
+	const char *why;
+	struct stat st;
+	int err;
+
+	if (s->read_only || s->priv < 0 || fstat(s->priv, &st) < 0 || st.st_nlink > 0)
+		return 0;
+	close(s->priv);
+	close(s->mounts);
+	s->priv = s->mounts = -1;
+	err = open_folder(s, s->dir, ".plockfs", 0700, &s->priv, &why);
+	if (err == 0)
+		err = open_folder(s, s->priv, "mounts", 0700, &s->mounts, &why);
+	return err ? err : 1;
+}
+
 void store_close(struct store *s)
 {
 	int *fds[] = { &s->dir, &s->locks, &s->sems, &s->priv, &s->mounts };

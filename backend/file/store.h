@@ -17,6 +17,9 @@ struct store {
 /* Opens and, unless read_only, makes what is missing. 0 or negative errno and
  * *why, the path that failed (static). */
 int store_open(struct store *s, const char *dir, bool read_only, const char **why);
+/* Makes DIR/.plockfs anew when it was removed. 1: made, the descriptors are others;
+ * 0: it is there; or negative errno. */
+int store_private_again(struct store *s);
 void store_close(struct store *s);
 /* Is DIR still the folder that we opened, and DIR/locks in it? 0, or -ENOENT,
  * -ESTALE. */

@@ -82,6 +82,10 @@ def test_rises_after_loss_of_everything_kept_beside(mount, client):
     shutil.rmtree(os.path.join(mount.dir, ".plockfs"))
     mount.start()
     tokens.append(take(mount, client()))
+    # And under a live mount: what is kept beside is made anew.
+    shutil.rmtree(os.path.join(mount.dir, ".plockfs"))
+    tokens += [take(mount, client()) for _ in range(2)]
+    assert os.path.exists(os.path.join(mount.dir, ".plockfs", "floor"))
     assert rises(tokens)
 
 
