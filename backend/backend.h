@@ -57,10 +57,10 @@ struct lk_request {
 	/* Both may be NULL, and may come inside lk_acquire or from a later turn. */
 	void (*queued)(struct lk_request *req);	 /* it waits in the queue from now on */
 	void (*gave_up)(struct lk_request *req); /* the hold of `convert` is about to be freed */
-	void *arg;	/* the caller's */
-	void *priv;	/* the backend's */
-	bool waiting;	/* set by the backend while queued; for views */
-	uint64_t asked; /* pl_wall() when asked; set by the backend */
+	void *arg;				 /* the caller's */
+	void *priv;				 /* the backend's */
+	bool waiting;				 /* set by the backend while queued; for views */
+	uint64_t asked;				 /* pl_wall() when asked; set by the backend */
 };
 
 struct lk_hold {

@@ -187,6 +187,13 @@ void rhold_lose(struct rhold *h, bool tell_server);
 struct rhold *rhold_find(struct redis_backend *b, uint64_t handle);
 struct rwait *rwait_find(struct redis_backend *b, uint64_t handle);
 void rwait_fail(struct rwait *w, int err);
+/* The answer: nothing changes it any more. */
+void rwait_finish(struct rwait *w, int err, struct lk_hold *hold);
+/* Into the queue, or whatever the server makes of it. 0 or negative errno. */
+int rwait_enter(struct rwait *w);
+/* convert.c: the request is about a hold that we have. 0 or negative errno. */
+int rwait_convert(struct rwait *w);
+void convert_canceled(struct rwait *w);
 void rwait_send(struct rwait *w);
 /* The server has it in the queue. */
 void rwait_queued(struct rwait *w);

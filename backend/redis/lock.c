@@ -253,14 +253,6 @@ static struct rhold *rhold_new(struct rwait *w, const char *record, bool contend
 
 /* --- waits --- */
 
-/* A conversion under way; w is NULL once it was canceled. */
-struct converting {
-	struct redis_backend *b;
-	struct rwait *w;
-	struct rhold *h;
-	unsigned generation;
-};
-
 static void run_finish(struct pl_task *task)
 {
 	struct rwait *w = (struct rwait *)((char *)task - offsetof(struct rwait, finish));
@@ -273,8 +265,7 @@ static void run_finish(struct pl_task *task)
 	req->done(req, err, result);
 }
 
-/* Nothing changes the answer any more. */
-static void finish(struct rwait *w, int err, struct lk_hold *hold)
+void rwait_finish(struct rwait *w, int err, struct lk_hold *hold)
 {
 	struct redis_backend *b = w->b;
 	struct rname *n = w->name;
@@ -284,9 +275,7 @@ static void finish(struct rwait *w, int err, struct lk_hold *hold)
 	w->result = hold;
 	pl_timer_stop(b->base.loop, w->unavailable);
 	w->unavailable = NULL;
-	if (w->conv)
-		w->conv->w = NULL;
-	w->conv = NULL;
+	convert_canceled(w);
 	if (n) {
 		HASH_DEL(b->waits, w);
 		n->n_waits--;
@@ -310,7 +299,7 @@ void rwait_fail(struct rwait *w, int err)
 	if (w->sent && w->name)
 		release_handle(w->b, w->handle, w->name->kn, false);
 	if (!w->finished)
-		finish(w, err, NULL);
+		rwait_finish(w, err, NULL);
 }
 
 void rb_cancel(struct lk_backend *base, struct lk_request *req, int err)
@@ -333,7 +322,7 @@ void rwait_granted(struct rwait *w, const char *record, bool contended)
 		return;
 	h = rhold_new(w, record, contended);
 	if (h)
-		finish(w, 0, &h->pub);
+		rwait_finish(w, 0, &h->pub);
 	else
 		rwait_fail(w, -ENOLCK);
 }
@@ -463,7 +452,7 @@ void rwait_send(struct rwait *w)
 
 /* --- acquire --- */
 
-static int enter(struct rwait *w)
+int rwait_enter(struct rwait *w)
 {
 	struct redis_backend *b = w->b;
 
@@ -482,107 +471,6 @@ static int enter(struct rwait *w)
 	return 0;
 }
 
-/* False when the wait was canceled. */
-static bool conversion_ends(struct converting *v, int err, struct lk_hold *hold)
-{
-	if (!v->w)
-		return false;
-	finish(v->w, err, hold);
-	return true;
-}
-
-static void converted(struct converting *v, const redisReply *reply, const char *word)
-{
-	struct rwait *w = v->w;
-	struct rhold *h = v->h;
-	uint64_t since;
-	const char *who;
-	int err = script_errno(word);
-
-	if (err == 0 &&
-	    record_read_hold(reply_str(reply, 1), &h->pub.mode, &h->pub.slot, &h->pub.token, &since, &who)) {
-		h->pub.since = since * PL_MS;
-		if (h->pub.token > h->b->floor)
-			h->b->floor = h->pub.token;
-		conversion_ends(v, 0, &h->pub);
-		return;
-	}
-	if (err == -ESTALE)
-		rhold_lose(h, true);
-	if (!w)
-		return;
-	w->conv = NULL;
-	if (err != -EAGAIN || w->req->try_only) {
-		finish(w, err ? err : -EIO, NULL);
-		return;
-	}
-	/* As flock(2): the old lock is given up before waiting for the new one. */
-	err = enter(w);
-	if (err) {
-		finish(w, err, NULL);
-		return;
-	}
-	w->req->convert = NULL;
-	if (w->req->gave_up)
-		w->req->gave_up(w->req);
-	rb_release(&h->b->base, &h->pub);
-}
-
-static void on_convert(void *arg, int err, const redisReply *reply)
-{
-	struct converting *v = arg;
-	struct redis_backend *b = v->b;
-	const char *word = err ? "" : script_word(b, reply);
-
-	if (v->h->pub.lost || v->h->released || v->generation != b->generation) {
-		conversion_ends(v, -ESTALE, NULL);
-	} else if (err || strcmp(word, "INC") == 0) {
-		/* Unknown, and the mode with it: what is not sure is not held. */
-		rhold_lose(v->h, true);
-		conversion_ends(v, -ESTALE, NULL);
-	} else {
-		converted(v, reply, word);
-	}
-	rhold_unref(v->h);
-	free(v);
-}
-
-static int convert(struct rwait *w)
-{
-	struct redis_backend *b = w->b;
-	struct rhold *h = (struct rhold *)w->req->convert;
-	struct converting *v;
-	struct script_call c;
-	int err;
-
-	if (h->pub.lost)
-		return -ESTALE;
-	if (h->pub.mode == w->req->mode) {
-		finish(w, 0, &h->pub);
-		return 0;
-	}
-	v = calloc(1, sizeof(*v));
-	if (!v)
-		return -ENOLCK;
-	v->b = b;
-	v->w = w;
-	v->h = h;
-	v->generation = b->generation;
-	script_begin(b, &c, "conv");
-	script_num(&c, (int64_t)h->handle);
-	script_str(&c, h->name->kn);
-	script_str(&c, w->req->mode == LK_SHARED ? "s" : "x");
-	script_num(&c, w->req->try_only);
-	err = b->state == SESSION_UP ? script_send(b, LANE_COMMANDS, &c, on_convert, v) : -EHOSTDOWN;
-	if (err) {
-		free(v);
-		return err;
-	}
-	h->ops++;
-	w->conv = v;
-	return 0;
-}
-
 int rb_acquire(struct lk_backend *base, struct lk_request *req)
 {
 	struct redis_backend *b = rb_of(base);
@@ -596,7 +484,7 @@ int rb_acquire(struct lk_backend *base, struct lk_request *req)
 	w->req = req;
 	w->finish.run = run_finish;
 	req->priv = w;
-	err = req->convert ? convert(w) : enter(w);
+	err = req->convert ? rwait_convert(w) : rwait_enter(w);
 	if (err) {
 		tally_refusal(&base->counters, err);
 		req->priv = NULL;
