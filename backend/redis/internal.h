@@ -163,7 +163,22 @@ uint64_t reply_num(const redisReply *reply, size_t i);
 /* A word that stands for an errno. */
 int script_errno(const char *word);
 
+/* --- lease.c --- */
+/* A lease that was asked for at `sent` (pl_now()) has been granted. */
+void lease_set(struct redis_backend *b, uint64_t sent);
+/* Does the server's clock agree with ours since the last beat? If not, or anew, we
+ * cannot vouch for anything that was before. */
+void lease_compare_clocks(struct redis_backend *b, uint64_t server_ms, uint64_t sent, bool anew);
+/* WAITs for the replicas that must have a lease. As wire_command. */
+int lease_replicas(struct redis_backend *b, enum wire_lane lane, wire_cb cb, void *arg);
+/* Heartbeats from here on. */
+void lease_beats(struct redis_backend *b);
+void lease_arm(struct redis_backend *b, struct pl_timer **t, uint64_t delay, pl_timer_fn fn);
+void lease_disarm(struct redis_backend *b, struct pl_timer **t);
+
 /* --- session.c --- */
+/* The server tells what it has for us; calls sent from here on are not in it. */
+void session_sync(struct redis_backend *b);
 void session_up(struct redis_backend *b, const char *run_id);
 void session_down(struct redis_backend *b);
 /* The server does not know our session, or is another incarnation: say hello. */

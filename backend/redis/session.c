@@ -1,9 +1,9 @@
-/* The session: one lease for all that a mount holds, one heartbeat to keep it.
+/* The session: hello, and what follows it; the end.
  *
- * The deadline is reckoned from when the last answered beat was *sent*, on our
- * own CLOCK_BOOTTIME, and lies a margin before the end of the lease at the
- * server. At it every hold is lost here, so before the server may give a lock
- * to anybody else. No answer that comes later revives a hold (docs/protocol.md).
+ * A hello finds the server as we left it (sync), or without our session (all
+ * is lost, a new one begins), or as another incarnation that remembers nothing
+ * (what we hold is claimed again, within our old deadline; waits are entered
+ * again with their old ticket). docs/protocol.md has the argument.
  */
 #include "backend/redis/internal.h"
 
@@ -13,99 +13,7 @@
 #include <string.h>
 #include <utlist.h>
 
-#define SECONDS(ns) ((double)(ns) / (double)PL_SEC)
-
 static void hello(struct redis_backend *b);
-static void send_beat(struct redis_backend *b);
-
-static uint64_t margin(const struct redis_backend *b)
-{
-	return b->ttl_ns / 5;
-}
-
-static uint64_t interval(const struct redis_backend *b)
-{
-	return b->ttl_ns / 4;
-}
-
-static void rearm(struct redis_backend *b, struct pl_timer **t, uint64_t delay, pl_timer_fn fn)
-{
-	pl_timer_stop(b->base.loop, *t);
-	*t = pl_timer_start(b->base.loop, delay, fn, b);
-}
-
-static void disarm(struct redis_backend *b, struct pl_timer **t)
-{
-	pl_timer_stop(b->base.loop, *t);
-	*t = NULL;
-}
-
-/* --- the deadline --- */
-
-static void on_deadline(void *arg)
-{
-	struct redis_backend *b = arg;
-
-	b->deadline_timer = NULL;
-	session_check(b);
-}
-
-static void set_deadline(struct redis_backend *b, uint64_t sent)
-{
-	uint64_t now = pl_now(b->base.loop), at = sent + b->ttl_ns - margin(b);
-
-	b->deadline = at;
-	rearm(b, &b->deadline_timer, at > now ? at - now : 0, on_deadline);
-}
-
-bool session_check(struct redis_backend *b)
-{
-	char why[160];
-
-	if (!b->deadline || pl_now(b->base.loop) < b->deadline)
-		return b->deadline != 0;
-	snprintf(why, sizeof(why), "no heartbeat was answered for %.1f s", SECONDS(b->ttl_ns - margin(b)));
-	session_lose(b, why);
-	session_again(b);
-	return false;
-}
-
-uint64_t session_limit(const struct redis_backend *b)
-{
-	return b->beat_at + (b->ttl_ns - margin(b)) / PL_MS;
-}
-
-static void new_sid(struct redis_backend *b)
-{
-	snprintf(b->old_sid, sizeof(b->old_sid), "%s", b->sid);
-	snprintf(b->sid, sizeof(b->sid), "%s.%u", b->mount, ++b->generation);
-}
-
-void session_lose(struct redis_backend *b, const char *why)
-{
-	struct rhold *h, *tmp;
-	struct rwait *w, *wtmp;
-	unsigned n = HASH_COUNT(b->holds);
-
-	if (n)
-		pl_log_limited(&b->log_lost, PL_ERROR, "%u locks lost: %s", n, why);
-	b->deadline = 0;
-	disarm(b, &b->deadline_timer);
-	b->claims = 0;
-	HASH_ITER(hh, b->holds, h, tmp)
-		rhold_lose(h, false);
-	/* Those who wait keep their place: under the new session, with their old ticket. */
-	HASH_ITER(hh, b->waits, w, wtmp) {
-		w->queued = false;
-		w->sent = 0;
-	}
-	value_lost(b);
-	releases_drop(b);
-	new_sid(b);
-	b->granted_seen = b->granted_said = 0;
-	if (b->state == SESSION_UP)
-		b->state = SESSION_HELLO;
-}
 
 /* --- what follows a hello --- */
 
@@ -197,7 +105,7 @@ static void on_sync(void *arg, int err, const redisReply *reply)
 }
 
 /* The server tells what it has for us; calls sent from here on are not in it. */
-static void send_sync(struct redis_backend *b)
+void session_sync(struct redis_backend *b)
 {
 	struct syncing *s = calloc(1, sizeof(*s));
 	struct script_call c;
@@ -237,7 +145,7 @@ static void on_grace_over(void *arg)
 void session_claimed(struct redis_backend *b)
 {
 	if (b->claims && --b->claims == 0)
-		set_deadline(b, b->claims_sent);
+		lease_set(b, b->claims_sent);
 }
 
 static void claim_all(struct redis_backend *b, uint64_t sent)
@@ -261,38 +169,6 @@ static void drop_waiters_places(struct redis_backend *b)
 		w->queued = false;
 		w->sent = 0;
 	}
-}
-
-/* Does the server's clock agree with ours since the last beat? If not we cannot
- * vouch for anything that was before. */
-static void compare_clocks(struct redis_backend *b, uint64_t server_ms, uint64_t sent, bool anew)
-{
-	int64_t theirs = (int64_t)server_ms - (int64_t)b->beat_at;
-	int64_t ours = (int64_t)((sent - b->beat_sent) / PL_MS);
-	int64_t slack = (int64_t)(b->ttl_ns / 10 / PL_MS);
-
-	if (slack < 50)
-		slack = 50;
-	if (anew || theirs - ours > slack || ours - theirs > slack)
-		b->watch_since = server_ms;
-	b->beat_at = server_ms;
-	b->beat_sent = sent;
-}
-
-static void on_beat_due(void *arg)
-{
-	struct redis_backend *b = arg;
-
-	b->beat_timer = NULL;
-	if (b->state != SESSION_UP)
-		return;
-	if (b->beat_pending && pl_now(b->base.loop) - b->beat_pending > b->ttl_ns / 2) {
-		b->beat_pending = 0;
-		wire_reset(b->conn, "the server does not answer");
-		return;
-	}
-	send_beat(b);
-	rearm(b, &b->beat_timer, interval(b), on_beat_due);
 }
 
 static void refused_hello(struct redis_backend *b, const redisReply *reply)
@@ -333,7 +209,7 @@ static void begin(const struct greeting *t)
 		pl_log(PL_WARN, "%s has lost its memory or is another server: claiming %u locks again",
 		       wire_where(b->conn), HASH_COUNT(b->holds));
 	memcpy(b->inc, t->inc, sizeof(b->inc));
-	compare_clocks(b, t->server_ms, t->sent, first || renewed || !t->known);
+	lease_compare_clocks(b, t->server_ms, t->sent, first || renewed || !t->known);
 	b->state = SESSION_UP;
 	b->beat_pending = 0;
 	if (renewed || !t->known) {
@@ -345,17 +221,17 @@ static void begin(const struct greeting *t)
 	if (renewed && b->holds)
 		claim_all(b, t->sent);
 	else
-		set_deadline(b, t->sent);
+		lease_set(b, t->sent);
 	lock_resend(b);
 	if (!renewed && t->known)
-		send_sync(b);
+		session_sync(b);
 	if (*b->old_sid)
 		say_bye(b, b->old_sid);
 	value_resend(b);
 	ns_refresh(b);
 	if (t->grace)
-		rearm(b, &b->grace_timer, t->grace + 2 * PL_MS, on_grace_over);
-	rearm(b, &b->beat_timer, interval(b), on_beat_due);
+		lease_arm(b, &b->grace_timer, t->grace + 2 * PL_MS, on_grace_over);
+	lease_beats(b);
 	if (b->starting)
 		pl_loop_stop(b->base.loop);
 }
@@ -387,16 +263,6 @@ static void on_replicas(void *arg, int err, const redisReply *reply)
 	free(t);
 }
 
-static int ask_replicas(struct redis_backend *b, enum wire_lane lane, wire_cb cb, void *arg)
-{
-	char n[16], ms[24];
-	const char *argv[] = { "WAIT", n, ms };
-
-	snprintf(n, sizeof(n), "%u", b->replicas);
-	snprintf(ms, sizeof(ms), "%" PRIu64, interval(b) / PL_MS);
-	return wire_command(b->conn, lane, 3, argv, NULL, cb, arg);
-}
-
 static void on_hello(void *arg, int err, const redisReply *reply)
 {
 	struct greeting *t = arg;
@@ -418,7 +284,7 @@ static void on_hello(void *arg, int err, const redisReply *reply)
 	t->grace = reply_num(reply, 4) * PL_MS;
 	/* Nor does a hello give a lease before it is as safe as a heartbeat. */
 	if (b->replicas) {
-		if (ask_replicas(b, LANE_COMMANDS, on_replicas, t) < 0)
+		if (lease_replicas(b, LANE_COMMANDS, on_replicas, t) < 0)
 			free(t);
 		return;
 	}
@@ -491,10 +357,10 @@ void session_down(struct redis_backend *b)
 {
 	b->state = SESSION_DOWN;
 	b->beat_pending = 0;
-	disarm(b, &b->beat_timer);
-	disarm(b, &b->extra_timer);
-	disarm(b, &b->grace_timer);
-	disarm(b, &b->retry_timer);
+	lease_disarm(b, &b->beat_timer);
+	lease_disarm(b, &b->extra_timer);
+	lease_disarm(b, &b->grace_timer);
+	lease_disarm(b, &b->retry_timer);
 	lock_down(b);
 }
 
@@ -508,151 +374,20 @@ static void on_enough(void *arg)
 
 void session_stop(struct redis_backend *b)
 {
-	disarm(b, &b->beat_timer);
-	disarm(b, &b->extra_timer);
-	disarm(b, &b->grace_timer);
-	disarm(b, &b->deadline_timer);
-	disarm(b, &b->retry_timer);
+	lease_disarm(b, &b->beat_timer);
+	lease_disarm(b, &b->extra_timer);
+	lease_disarm(b, &b->grace_timer);
+	lease_disarm(b, &b->deadline_timer);
+	lease_disarm(b, &b->retry_timer);
 	b->deadline = 0;
 	b->stopping = true;
 	if (b->state != SESSION_UP)
 		return;
 	/* Half a second for the server to hear that nobody needs to wait for our lease. */
-	rearm(b, &b->deadline_timer, PL_SEC / 2, on_enough);
+	lease_arm(b, &b->deadline_timer, PL_SEC / 2, on_enough);
 	if (!b->deadline_timer)
 		return;
 	say_bye(b, b->sid);
 	pl_loop_run(b->base.loop);
-	disarm(b, &b->deadline_timer);
-}
-
-/* --- the heartbeat --- */
-
-struct beat {
-	struct redis_backend *b;
-	uint64_t sent, server_ms;
-	unsigned generation;
-	char inc[INC_MAX];
-};
-
-static bool beat_counts(const struct beat *t)
-{
-	return t->generation == t->b->generation && t->b->state == SESSION_UP && strcmp(t->inc, t->b->inc) == 0;
-}
-
-static void beat_done(struct beat *t)
-{
-	struct redis_backend *b = t->b;
-
-	b->beat_pending = 0;
-	if (!session_check(b) && b->deadline == 0) {
-		free(t);
-		return;
-	}
-	compare_clocks(b, t->server_ms, t->sent, false);
-	/* While claims are out, only what was held before is believed. */
-	if (!b->claims)
-		set_deadline(b, t->sent);
-	free(t);
-}
-
-static void on_wait(void *arg, int err, const redisReply *reply)
-{
-	struct beat *t = arg;
-	struct redis_backend *b = t->b;
-
-	if (err == 0 && beat_counts(t) && reply->type == REDIS_REPLY_INTEGER && reply->integer >= b->replicas) {
-		beat_done(t);
-		return;
-	}
-	if (err == 0 && beat_counts(t)) {
-		b->beat_pending = 0;
-		pl_log_limited(&b->log_odd, PL_WARN,
-			       "%s: a heartbeat reached fewer than %u replicas and does not count", wire_where(b->conn),
-			       b->replicas);
-	}
-	free(t);
-}
-
-static void wait_for_replicas(struct beat *t)
-{
-	if (ask_replicas(t->b, LANE_BEATS, on_wait, t) < 0)
-		free(t);
-}
-
-static void on_extra(void *arg)
-{
-	struct redis_backend *b = arg;
-
-	b->extra_timer = NULL;
-	if (b->state == SESSION_UP && !b->beat_pending)
-		send_beat(b);
-}
-
-static void beat_news(struct redis_backend *b, const redisReply *reply)
-{
-	uint64_t said = reply_num(reply, 2), next = reply_num(reply, 4) * PL_MS;
-	struct rhold *h;
-	size_t i;
-
-	/* A grant told at the beat before, and still not here: the message was lost. */
-	if (b->granted_said > b->granted_seen)
-		send_sync(b);
-	b->granted_said = said;
-	if (reply_num(reply, 3) != b->namespaces_version)
-		ns_refresh(b);
-	for (i = 5; i < reply->elements; i++) {
-		h = rhold_find(b, reply_num(reply, i));
-		if (h)
-			rhold_lose(h, true);
-	}
-	/* Another session's lease ends before our next beat, unless it beats: be there. */
-	if (next < interval(b))
-		rearm(b, &b->extra_timer, next + PL_MS, on_extra);
-}
-
-static void on_beat(void *arg, int err, const redisReply *reply)
-{
-	struct beat *t = arg;
-	struct redis_backend *b = t->b;
-
-	if (err || !beat_counts(t)) {
-		if (beat_counts(t))
-			b->beat_pending = 0;
-		free(t);
-		return;
-	}
-	if (strcmp(script_word(b, reply), "OK") != 0) {
-		b->beat_pending = 0;
-		free(t);
-		return;
-	}
-	t->server_ms = reply_num(reply, 1);
-	beat_news(b, reply);
-	if (b->replicas)
-		wait_for_replicas(t);
-	else
-		beat_done(t);
-}
-
-static void send_beat(struct redis_backend *b)
-{
-	struct beat *t;
-	struct script_call c;
-
-	if (b->beat_pending)
-		return;
-	t = calloc(1, sizeof(*t));
-	if (!t)
-		return;
-	t->b = b;
-	t->sent = pl_now(b->base.loop);
-	t->generation = b->generation;
-	memcpy(t->inc, b->inc, sizeof(t->inc));
-	script_begin(b, &c, "beat");
-	if (script_send(b, LANE_BEATS, &c, on_beat, t) < 0) {
-		free(t);
-		return;
-	}
-	b->beat_pending = t->sent;
+	lease_disarm(b, &b->deadline_timer);
 }

@@ -1,0 +1,67 @@
+/* What wire.c (calls, going down) and dial.c (coming up) share. */
+#ifndef BACKEND_REDIS_WIRE_INTERNAL_H
+#define BACKEND_REDIS_WIRE_INTERNAL_H
+
+#include "backend/redis/address.h"
+#include "backend/redis/wire.h"
+#include "base/log.h"
+#include "base/loop.h"
+
+#include <errno.h>
+#include <hiredis/async.h>
+#include <uv.h>
+
+#define RETRY_FIRST (50 * PL_MS)
+#define RETRY_LAST PL_SEC
+#define LANES 3
+#define LANE_CHANNELS 2
+
+enum stage { STAGE_IDLE, STAGE_RESOLVE, STAGE_SENTINEL, STAGE_CONNECT, STAGE_UP };
+
+/* One connection of one attempt: outlives the attempt until hiredis lets go. */
+struct lane {
+	struct wire *c; /* NULL: of an attempt that is over */
+	redisAsyncContext *ac;
+	unsigned n;
+};
+
+struct call {
+	struct wire *c;
+	wire_cb cb;
+	void *arg;
+	bool script;
+	struct call *prev, *next;
+};
+
+struct resolving {
+	uv_getaddrinfo_t req;
+	struct wire *c; /* NULL: nobody wants it any more */
+};
+
+struct wire {
+	struct wire_config config;
+	struct address address;
+	char where[512], ip[64], sha[48], run_id[64], why[320];
+	char *password;
+	enum stage stage;
+	struct lane *lanes[LANES]; /* [0] is Sentinel's while asking that */
+	unsigned sentinel, steps;
+	struct resolving *resolving;
+	struct pl_timer *timer; /* of the attempt, or until the next */
+	struct pl_task failed;	/* `down` comes from a turn of its own */
+	bool fatal, freeing;
+	uint64_t backoff;
+	struct call *calls;
+	struct pl_log_limit log;
+};
+
+/* wire.c: whatever goes wrong; the only way down. From a turn of its own the connections are
+ * dropped and `down` is told, so it may be called inside their callbacks. */
+void wire_fail(struct wire *c, bool fatal, const char *why);
+/* What an error reply means; fails where the connection is of no use any more. */
+int wire_error(struct wire *c, const char *text);
+
+/* dial.c: one attempt to connect. */
+void dial(struct wire *c);
+
+#endif
