@@ -193,6 +193,16 @@ void session_claimed(struct redis_backend *b);
 /* Server ms up to which a write may take effect. */
 uint64_t session_limit(const struct redis_backend *b);
 
+/* --- hold.c --- */
+/* Made when missing; NULL: no memory. */
+struct rname *rname_get(struct redis_backend *b, enum lk_kind kind, const char *name);
+/* Frees one that nobody uses. */
+void rname_settle(struct redis_backend *b, struct rname *n);
+/* The hold that ends this wait. NULL: garbage, or no memory. */
+struct rhold *rhold_new(struct rwait *w, const char *record, bool contended);
+/* Those that the server has not confirmed. */
+void releases_resend(struct redis_backend *b);
+
 /* --- lock.c --- */
 int rb_acquire(struct lk_backend *b, struct lk_request *req);
 void rb_cancel(struct lk_backend *b, struct lk_request *req, int err);
