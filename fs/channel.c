@@ -42,7 +42,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 			return;
 		}
 		s->requests++;
+		/* What it finds lost must be known before this request looks. */
 		lk_tick(s->backend);
+		pl_run_tasks(s->loop);
 		fuse_session_process_buf(s->se, &c->buf);
 		pl_run_tasks(s->loop);
 		if (fuse_session_exited(s->se)) {

@@ -63,6 +63,9 @@ static void opening_granted(void *arg, int err, struct lk_hold *hold)
 	struct opening *o = arg;
 
 	o->hold = hold;
+	/* Lost before it could be told: the kernel asks once more on ESTALE. */
+	if (err == 0 && hold->lost)
+		err = -ESTALE;
 	if (err == 0 && (o->fi.flags & O_TRUNC) && o->spec.kind == LK_LOCK) {
 		err = lk_truncate(o->server->backend, hold, 0, opened_truncated, o);
 		if (err == 0)

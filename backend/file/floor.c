@@ -169,12 +169,22 @@ void floor_close(struct floor *f)
 	f->fd = -1;
 }
 
+/* Touching a page past the end of a file that was cut would be SIGBUS. */
+static bool whole(int fd, struct stat *st)
+{
+	return fstat(fd, st) == 0 && st->st_size >= (off_t)sizeof(struct floor_page);
+}
+
 int floor_raise(int fd, uint64_t wall_us)
 {
-	struct floor_page *p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct floor_page *p;
 	uint64_t last, want;
+	struct stat st;
 	int err = 0;
 
+	if (!whole(fd, &st))
+		return -ESTALE; /* floor_next makes a new one */
+	p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		return -errno;
 	last = atomic_load(&p->last);
@@ -192,8 +202,9 @@ int floor_raise(int fd, uint64_t wall_us)
 bool floor_low(const struct floor *f, uint64_t wall_us)
 {
 	uint64_t last, ceiling;
+	struct stat st;
 
-	if (!f->page)
+	if (!f->page || !whole(f->fd, &st))
 		return true;
 	last = atomic_load(&f->page->last);
 	ceiling = atomic_load(&f->page->ceiling);
@@ -202,7 +213,9 @@ bool floor_low(const struct floor *f, uint64_t wall_us)
 
 uint64_t floor_last(const struct floor *f)
 {
-	return f->page ? atomic_load(&f->page->last) : 0;
+	struct stat st;
+
+	return f->page && whole(f->fd, &st) ? atomic_load(&f->page->last) : f->had;
 }
 
 int floor_next(struct floor *f, uint64_t wall_us, uint64_t *token)
@@ -212,8 +225,8 @@ int floor_next(struct floor *f, uint64_t wall_us, uint64_t *token)
 	int err;
 
 	/* Removed or cut under us: other mounts may be counting in a new file. */
-	if (!f->page || fstat(f->fd, &st) < 0 || st.st_nlink == 0 || st.st_size < (off_t)sizeof(*f->page)) {
-		uint64_t had = f->page && st.st_size >= (off_t)sizeof(*f->page) ? atomic_load(&f->page->last) : 0;
+	if (!f->page || !whole(f->fd, &st) || st.st_nlink == 0) {
+		uint64_t had = floor_last(f);
 
 		if (had > f->had)
 			f->had = had;
@@ -231,6 +244,6 @@ int floor_next(struct floor *f, uint64_t wall_us, uint64_t *token)
 				return err;
 		}
 	} while (!atomic_compare_exchange_weak(&f->page->last, &last, next));
-	*token = next;
+	*token = f->had = next;
 	return 0;
 }

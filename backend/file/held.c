@@ -45,6 +45,7 @@ struct other {
 	char id[48];
 	struct table *table;
 	size_t size;
+	int fd;
 	bool dead;
 	struct mark *marks; /* by key, once dead */
 	struct other *prev, *next;
@@ -83,14 +84,18 @@ static void marks_free(struct mark **marks)
 	}
 }
 
-static void mark_add(struct mark **marks, uint64_t key, _Atomic uint64_t *entry)
+static struct mark *mark_of(struct mark *marks, uint64_t key)
 {
 	struct mark *m;
 
-	HASH_FIND(hh, *marks, &key, sizeof(key), m);
-	if (m)
-		return;
-	m = calloc(1, sizeof(*m));
+	HASH_FIND(hh, marks, &key, sizeof(key), m);
+	return m;
+}
+
+static void mark_add(struct mark **marks, uint64_t key, _Atomic uint64_t *entry)
+{
+	struct mark *m = calloc(1, sizeof(*m));
+
 	if (!m)
 		return;
 	m->key = key;
@@ -108,35 +113,36 @@ static bool mark_clear(_Atomic uint64_t *entry, uint64_t key)
 
 /* --- other mounts --- */
 
-static struct table *map_other(int mounts, const char *name, size_t *size)
+/* 0, -EAGAIN for one that is not complete, -EINVAL for one that never will be.
+ */
+static int map_other(int mounts, const char *name, struct other *o)
 {
-	int fd = openat(mounts, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	struct stat st;
-	void *p = MAP_FAILED;
+	void *p;
 
-	if (fd < 0)
-		return NULL;
+	o->fd = openat(mounts, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (o->fd < 0)
+		return -EINVAL;
+	if (fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return -EINVAL;
+	if (st.st_size < (off_t)FILE_SIZE(STEP))
+		return -EAGAIN;
 	/* All that it can grow to: pages past the end are not touched. */
-	*size = FILE_SIZE(ENTRIES_MAX);
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= (off_t)FILE_SIZE(STEP))
-		p = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	close(fd);
+	o->size = FILE_SIZE(ENTRIES_MAX);
+	p = mmap(NULL, o->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, o->fd, 0);
 	if (p == MAP_FAILED)
-		return NULL;
-	if (((struct table *)p)->magic == MAGIC)
-		return p;
-	munmap(p, *size);
-	return NULL;
+		return -EINVAL;
+	o->table = p;
+	return o->table->magic == MAGIC ? 0 : o->table->magic == 0 ? -EAGAIN : -EINVAL;
 }
 
-static uint32_t entries_of(const struct held *t, const struct other *o)
+/* Asked anew before each look: touching what was cut would be SIGBUS. */
+static uint32_t entries_in(int fd)
 {
-	char name[64];
 	struct stat st;
 	uint64_t n;
 
-	snprintf(name, sizeof(name), "%s.held", o->id);
-	if (fstatat(t->mounts, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_size < (off_t)FILE_SIZE(STEP))
+	if (fstat(fd, &st) < 0 || st.st_size < (off_t)FILE_SIZE(STEP))
 		return 0;
 	n = ((uint64_t)st.st_size - sizeof(struct table)) / sizeof(uint64_t);
 	return n < ENTRIES_MAX ? (uint32_t)n : ENTRIES_MAX;
@@ -157,24 +163,37 @@ static bool is_dead(const struct held *t, const char *id)
 	return dead;
 }
 
+static void other_close(struct other *o)
+{
+	marks_free(&o->marks);
+	if (o->table)
+		munmap(o->table, o->size);
+	if (o->fd >= 0)
+		close(o->fd);
+	free(o);
+}
+
 static void other_free(struct held *t, struct other *o)
 {
 	DL_DELETE(t->others, o);
-	marks_free(&o->marks);
-	munmap(o->table, o->size);
-	free(o);
+	other_close(o);
 }
 
 static void other_died(struct held *t, struct other *o)
 {
-	uint32_t i, n = entries_of(t, o);
+	uint32_t i, n = entries_in(o->fd);
 	char name[64];
 
 	o->dead = true;
 	for (i = 0; i < n; i++) {
 		uint64_t v = atomic_load(&o->table->entry[i]);
 
-		if (v)
+		if (!v)
+			continue;
+		/* One entry tells as much as two, and is cleared at once. */
+		if (mark_of(o->marks, v & ~ABANDONED))
+			atomic_compare_exchange_strong(&o->table->entry[i], &v, 0);
+		else
 			mark_add(&o->marks, v & ~ABANDONED, &o->table->entry[i]);
 	}
 	if (o->marks)
@@ -187,6 +206,7 @@ static void other_died(struct held *t, struct other *o)
 static void add_other(struct held *t, const char *file, size_t len)
 {
 	struct other *o;
+	int err;
 
 	DL_FOREACH(t->others, o) {
 		if (strlen(o->id) == len && memcmp(o->id, file, len) == 0)
@@ -196,12 +216,15 @@ static void add_other(struct held *t, const char *file, size_t len)
 	if (!o)
 		return;
 	memcpy(o->id, file, len);
-	o->table = map_other(t->mounts, file, &o->size);
-	if (!o->table) {
-		free(o);
+	err = map_other(t->mounts, file, o);
+	if (err == 0) {
+		DL_APPEND(t->others, o);
 		return;
 	}
-	DL_APPEND(t->others, o);
+	/* Its mount is still at it: the folder will not change again for that. */
+	if (err == -EAGAIN && !is_dead(t, o->id))
+		t->seen = (struct timespec){ 0 };
+	other_close(o);
 }
 
 static void read_folder(struct held *t)
@@ -243,11 +266,14 @@ void held_refresh(struct held *t)
 	}
 }
 
-/* The marked entry of a living mount, or NULL. Marks are rare there: no index. */
-static _Atomic uint64_t *find_lost(const struct held *t, const struct other *o, uint64_t key)
+/* The marked entry of a living mount, or NULL. Marks are rare there: no index.
+ */
+static _Atomic uint64_t *find_lost(const struct other *o, uint64_t key)
 {
-	uint32_t i, n = atomic_load(&o->table->abandoned) ? entries_of(t, o) : 0;
+	uint32_t i, n = entries_in(o->fd);
 
+	if (n == 0 || !atomic_load(&o->table->abandoned))
+		return NULL;
 	for (i = 0; i < n; i++) {
 		if (atomic_load(&o->table->entry[i]) == (key | ABANDONED))
 			return &o->table->entry[i];
@@ -255,28 +281,62 @@ static _Atomic uint64_t *find_lost(const struct held *t, const struct other *o, 
 	return NULL;
 }
 
-static struct mark *find_mark(struct mark *marks, uint64_t key)
+/* The mark of a table that has n entries now. */
+static struct mark *find_mark(struct mark *marks, const struct table *table, uint32_t n, uint64_t key)
 {
-	struct mark *m;
+	struct mark *m = mark_of(marks, key);
 
-	HASH_FIND(hh, marks, &key, sizeof(key), m);
-	return m && atomic_load(m->entry) ? m : NULL;
+	return m && m->entry < table->entry + n && atomic_load(m->entry) ? m : NULL;
+}
+
+static struct mark *dead_mark(const struct other *o, uint64_t key)
+{
+	return o->dead && o->marks ? find_mark(o->marks, o->table, entries_in(o->fd), key) : NULL;
+}
+
+/* Our own file, as long as we made it. */
+static bool own_there(struct held *t)
+{
+	if (!t->own)
+		return false;
+	if (entries_in(t->fd) >= t->room)
+		return true;
+	pl_log(PL_WARN, "%s.held was cut: abandoned locks will not be told", t->id);
+	marks_free(&t->marks);
+	munmap(t->own, FILE_SIZE(ENTRIES_MAX));
+	t->own = NULL;
+	return false;
 }
 
 bool held_abandoned(struct held *t, uint64_t key)
 {
 	struct other *o;
 
-	if (!t->own)
+	if (!own_there(t))
 		return false;
 	held_refresh(t);
-	if (find_mark(t->marks, key))
+	if (find_mark(t->marks, t->own, t->room, key))
 		return true;
 	DL_FOREACH(t->others, o) {
-		if (o->dead ? find_mark(o->marks, key) != NULL : find_lost(t, o, key) != NULL)
+		if (o->dead ? dead_mark(o, key) != NULL : find_lost(o, key) != NULL)
 			return true;
 	}
 	return false;
+}
+
+/* An entry that cannot be listed as spare is not used again: harmless. */
+static void give_back(struct held *t, uint32_t i)
+{
+	if (t->n_spare == t->spare_cap) {
+		uint32_t cap = t->spare_cap ? t->spare_cap * 2 : 64;
+		uint32_t *more = realloc(t->spare, cap * sizeof(*more));
+
+		if (!more)
+			return;
+		t->spare = more;
+		t->spare_cap = cap;
+	}
+	t->spare[t->n_spare++] = i;
 }
 
 static void clear_abandoned(struct held *t, uint64_t key)
@@ -289,14 +349,15 @@ static void clear_abandoned(struct held *t, uint64_t key)
 	if (m) {
 		if (mark_clear(m->entry, key))
 			atomic_fetch_sub(&t->own->abandoned, 1);
+		give_back(t, (uint32_t)(m->entry - t->own->entry));
 		HASH_DEL(t->marks, m);
 		free(m);
 	}
 	DL_FOREACH(t->others, o) {
-		m = o->dead ? find_mark(o->marks, key) : NULL;
+		m = dead_mark(o, key);
 		if (m)
 			mark_clear(m->entry, key);
-		entry = o->dead ? NULL : find_lost(t, o, key);
+		entry = o->dead ? NULL : find_lost(o, key);
 		if (entry && mark_clear(entry, key))
 			atomic_fetch_sub(&o->table->abandoned, 1);
 	}
@@ -324,7 +385,7 @@ uint32_t held_add(struct held *t, uint64_t key)
 {
 	uint32_t i;
 
-	if (!t->own)
+	if (!own_there(t))
 		return 0;
 	if (t->n_spare)
 		i = t->spare[--t->n_spare];
@@ -336,38 +397,35 @@ uint32_t held_add(struct held *t, uint64_t key)
 	return i + 1;
 }
 
-/* An entry that cannot be listed as spare is not used again: harmless. */
-static void give_back(struct held *t, uint32_t i)
-{
-	if (t->n_spare == t->spare_cap) {
-		uint32_t cap = t->spare_cap ? t->spare_cap * 2 : 64;
-		uint32_t *more = realloc(t->spare, cap * sizeof(*more));
-
-		if (!more)
-			return;
-		t->spare = more;
-		t->spare_cap = cap;
-	}
-	t->spare[t->n_spare++] = i;
-}
-
 void held_clear(struct held *t, uint32_t entry, uint64_t key)
 {
-	if (t->own && entry) {
+	if (!own_there(t))
+		return;
+	if (entry) {
 		atomic_store(&t->own->entry[entry - 1], 0);
 		give_back(t, entry - 1);
 	}
-	if (t->own && (t->marks || t->others))
+	if (t->marks || t->others)
 		clear_abandoned(t, key);
 }
 
 void held_abandon(struct held *t, uint32_t entry)
 {
+	struct mark *m;
 	uint64_t key;
 
-	if (!t->own || !entry)
+	if (!entry || !own_there(t))
 		return;
-	key = atomic_fetch_or(&t->own->entry[entry - 1], ABANDONED);
+	key = atomic_load(&t->own->entry[entry - 1]);
+	m = mark_of(t->marks, key);
+	if (m) { /* lost before: that one goes, cleared by another mount or not */
+		if (mark_clear(m->entry, key))
+			atomic_fetch_sub(&t->own->abandoned, 1);
+		give_back(t, (uint32_t)(m->entry - t->own->entry));
+		HASH_DEL(t->marks, m);
+		free(m);
+	}
+	atomic_fetch_or(&t->own->entry[entry - 1], ABANDONED);
 	atomic_fetch_add(&t->own->abandoned, 1);
 	mark_add(&t->marks, key, &t->own->entry[entry - 1]);
 }
@@ -391,20 +449,43 @@ static int open_own(struct held *t)
 	return 0;
 }
 
-/* The mapping stays: only its file gets a name again, with what is in it. */
+/* The same entries at the same addresses, in a file that has a name again. */
+static int move_own(struct held *t, const char *name)
+{
+	size_t size = FILE_SIZE(t->room);
+	int fd = openat(t->mounts, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), err;
+
+	if (fd < 0)
+		return -errno;
+	err = entries_in(t->fd) < t->room ? -EIO : -posix_fallocate(fd, 0, (off_t)size);
+	if (err == 0 && pwrite(fd, t->own, size, 0) != (ssize_t)size)
+		err = -EIO;
+	if (err == 0 && mmap(t->own, FILE_SIZE(ENTRIES_MAX), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED)
+		err = -errno;
+	if (err) {
+		close(fd);
+		unlinkat(t->mounts, name, 0);
+		return err;
+	}
+	close(t->fd);
+	t->fd = fd;
+	return 0;
+}
+
 void held_again(struct held *t, int mounts)
 {
-	char name[64], self[64];
+	char name[64];
+	int err;
 
 	t->mounts = mounts;
 	t->seen = (struct timespec){ 0 };
-	if (t->fd < 0)
+	if (!t->own)
 		return;
 	snprintf(name, sizeof(name), "%s.held", t->id);
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", t->fd);
-	/* A file without any name cannot get one by link(2): then it is told no more. */
-	if (linkat(AT_FDCWD, self, mounts, name, AT_SYMLINK_FOLLOW) < 0)
-		pl_log(PL_WARN, "abandoned locks will not be told to other mounts: %s", strerror(errno));
+	err = move_own(t, name);
+	if (err)
+		pl_log(PL_WARN, "abandoned locks will not be told to other mounts: %s", strerror(-err));
 }
 
 struct held *held_new(int mounts, const char *id)
@@ -435,6 +516,7 @@ void held_free(struct held *t)
 		return;
 	DL_FOREACH_SAFE(t->others, o, tmp)
 		other_free(t, o);
+	own_there(t);
 	marks_free(&t->marks);
 	for (i = 0; t->own && i < t->next && !atomic_load(&t->own->entry[i]); i++)
 		;

@@ -140,6 +140,14 @@ static void run_lost(struct pl_task *task)
 		h->pub.on_lost(&h->pub);
 }
 
+/* Enters an exclusive hold among those that must be given back. */
+static uint32_t exclusive_here(const struct fhold *h)
+{
+	if (h->pub.mode == LK_SHARED || h->slot->handoffs == 0) /* not from an exclusive holder of this mount */
+		held_refresh(h->b->held);
+	return held_add(h->b->held, held_key(h->pub.name));
+}
+
 /* Makes the hold for a slot that was obtained. */
 static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, struct fhold **out)
 {
@@ -171,9 +179,7 @@ static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, stru
 	h->pub.since = pl_wall(b->base.loop);
 	h->pub.owner = req->owner;
 	if (req->mode == LK_EXCLUSIVE && h->pub.kind == LK_LOCK) {
-		if (s->handoffs == 0) /* not from a holder of this mount */
-			held_refresh(b->held);
-		h->entry = held_add(b->held, held_key(h->pub.name));
+		h->entry = exclusive_here(h);
 	}
 	s->users++;
 	s->handoffs++;
@@ -301,7 +307,7 @@ static int convert(struct fwait *w)
 		if (w->req->mode == LK_SHARED)
 			given_back(h);
 		else
-			h->entry = held_add(w->b->held, held_key(h->pub.name));
+			h->entry = exclusive_here(h);
 		h->pub.mode = h->arb.mode = w->req->mode;
 		h->pub.since = pl_wall(w->b->base.loop);
 		finish(w, 0, &h->pub);

@@ -32,7 +32,7 @@ int store_stat(int at, const char *path, struct stat *st)
 {
 	int fd, err = 0;
 
-	if (!strchr(path, '/'))
+	if (!strchr(path, '/') && strcmp(path, "..") != 0)
 		return fstatat(at, path, st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 	fd = store_openat(at, path, O_PATH | O_NOFOLLOW, 0);
 	if (fd == -ELOOP) { /* the last component may be a link: describe it */

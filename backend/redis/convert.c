@@ -73,7 +73,7 @@ static void on_convert(void *arg, int err, const redisReply *reply)
 
 	if (v->h->pub.lost || v->h->released || v->generation != b->generation) {
 		conversion_ends(v, -ESTALE, NULL);
-	} else if (err || strcmp(word, "INC") == 0) {
+	} else if (err || strcmp(word, "INC") == 0 || strcmp(word, "OLD") == 0) {
 		/* Unknown, and the mode with it: what is not sure is not held. */
 		rhold_lose(v->h, true);
 		conversion_ends(v, -ESTALE, NULL);

@@ -240,7 +240,7 @@ static void on_claim(void *arg, int err, const redisReply *reply)
 	const char *word = err ? "" : script_word(b, reply);
 
 	if (a->generation == b->generation && a->sent == b->hellos && err == 0) {
-		if (h && strcmp(word, "OK") != 0 && strcmp(word, "INC") != 0)
+		if (h && strcmp(word, "OK") != 0 && strcmp(word, "INC") != 0 && strcmp(word, "OLD") != 0)
 			rhold_lose(h, false);
 		session_claimed(b);
 	}

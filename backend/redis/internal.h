@@ -105,6 +105,7 @@ struct redis_backend {
 	uint64_t beat_at;		     /* server ms in its answer */
 	uint64_t watch_since;		     /* server ms since when our clock agrees with the server's */
 	uint64_t floor;			     /* highest token seen */
+	bool ghosts;			     /* the server had more handles of ours than we, at the last beat */
 	uint64_t granted_seen, granted_said; /* grants published to us: received; told by the last beat */
 	unsigned claims;		     /* not answered yet */
 	uint64_t claims_sent;		     /* pl_now() of the hello before them */
@@ -141,8 +142,8 @@ static inline struct redis_backend *rb_of(struct lk_backend *b)
 #define SCRIPT_ARGS 16
 
 struct script_call {
-	const char *argv[SCRIPT_ARGS + 6];
-	size_t len[SCRIPT_ARGS + 6];
+	const char *argv[SCRIPT_ARGS + 7];
+	size_t len[SCRIPT_ARGS + 7];
 	int argc;
 	size_t used;
 	char numbers[384];

@@ -219,6 +219,7 @@ static void beat_news(struct redis_backend *b, const redisReply *reply)
 {
 	uint64_t said = reply_num(reply, 2), next = reply_num(reply, 4) * PL_MS;
 	struct rhold *h;
+	bool more;
 	size_t i;
 
 	/* A grant told at the beat before, and still not here: the message was lost. */
@@ -227,7 +228,13 @@ static void beat_news(struct redis_backend *b, const redisReply *reply)
 	b->granted_said = said;
 	if (reply_num(reply, 3) != b->namespaces_version)
 		ns_refresh(b);
-	for (i = 5; i < reply->elements; i++) {
+	/* More entries at the server than here, twice: of calls that took effect though
+	 * their connection was given up, say. */
+	more = reply_num(reply, 5) > HASH_COUNT(b->holds) + HASH_COUNT(b->waits);
+	if (more && b->ghosts)
+		session_sync(b);
+	b->ghosts = more;
+	for (i = 6; i < reply->elements; i++) {
 		h = rhold_find(b, reply_num(reply, i));
 		if (h)
 			rhold_lose(h, true);

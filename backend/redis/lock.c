@@ -149,9 +149,10 @@ static void answered(struct rwait *w, const redisReply *reply, const char *word)
 {
 	int err;
 
-	if (strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0) {
+	if (strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0 || strcmp(word, "OLD") == 0) {
 		w->sent = 0;
-		return; /* asked again after the hello */
+		retry_soon(w->b); /* or asked again after the hello */
+		return;
 	}
 	if (strcmp(word, "OK") == 0) {
 		rwait_granted(w, reply_str(reply, 1), *reply_str(reply, 2) == '1');

@@ -3,10 +3,11 @@
 --
 -- KEYS[1]  {prefix}:g
 -- ARGV     operation, epoch, session, then what the caller can vouch for: server time of its last answered
---          beat, milliseconds on its own clock since it sent that, server time since when it watches; then
---          what the operation takes.
+--          beat, milliseconds on its own clock since it sent that, server time since when it watches; the
+--          number of its hello; then what the operation takes.
 -- Answers start with a word: OK, WAIT, BUSY, GRACE, NONE, LOST, LATE, FBIG, EXIST, NOENT, NOTDIR, ISDIR,
--- NOTEMPTY, INUSE, TTL; or INC (another incarnation: say hello) and GONE (no such session: it was purged).
+-- NOTEMPTY, INUSE, TTL; or INC (another incarnation: say hello), GONE (no such session: it
+-- was purged) and OLD (of a connection that was given up: must not do anything any more).
 -- Every operation may be sent twice and answers the same.
 local g = KEYS[1]
 local P = string.sub(g, 1, -2)
@@ -27,21 +28,22 @@ local E = P .. (era or '') .. ':'
 
 -- The two commonest cases, before the functions of all the others are made: a lock at the top that nobody
 -- holds or waits for is acquired; one that nobody waits for is given back.
-if inc == epoch and ARGV[8] and string.sub(ARGV[8], 1, 1) == 'L' then
-	local handle, kn = ARGV[7], ARGV[8]
+if inc == epoch and (op == 'acq' or op == 'rel') and string.sub(ARGV[9], 1, 1) == 'L' then
+	local handle, kn = ARGV[8], ARGV[9]
+	local current = call('HGET', E .. 'm:' .. sid, 'cn') == ARGV[7]
 	local held, queue, member = E .. 'h:' .. kn, E .. 'q:' .. kn, sid .. '/' .. handle
-	if op == 'acq' and now >= grace and not string.find(kn, '/', 1, true) and call('ZSCORE', E .. 's', sid) and
+	if op == 'acq' and current and now >= grace and not string.find(kn, '/', 1, true) and
 		call('EXISTS', held, queue) == 0 and call('HEXISTS', P .. 'n', string.sub(kn, 2)) == 0 then
-		local mode, token = ARGV[9], floor
+		local mode, token = ARGV[10], floor
 		if mode == 'x' then
 			token = math.max(floor + 1, now_us)
 			call('HSET', g, 'f', int(token))
 		end
-		local rec = mode .. ' 0 ' .. int(token) .. ' ' .. int(now) .. ' ' .. ARGV[14]
+		local rec = mode .. ' 0 ' .. int(token) .. ' ' .. int(now) .. ' ' .. ARGV[15]
 		call('HSET', held, member, rec, '#', mode)
 		call('HSET', E .. 'i:' .. sid, handle, kn)
 		return { 'OK', rec, '0' }
-	elseif op == 'rel' and ARGV[9] == 'c' and call('HGET', held, '#') == 'x' and
+	elseif op == 'rel' and current and ARGV[10] == 'c' and call('HGET', held, '#') == 'x' and
 		call('HEXISTS', held, member) == 1 and call('EXISTS', queue, E .. 'b:' .. sid, P .. 'a') == 0 then
 		call('DEL', held, E .. 'a:' .. member)
 		call('HDEL', E .. 'i:' .. sid, handle)
@@ -51,7 +53,7 @@ end
 
 -- Keys of one epoch: nothing of an earlier incarnation is ever read.
 local function S() return E .. 's' end              -- sessions by the end of their lease, ms
-local function M(s) return E .. 'm:' .. s end       -- a session: ttl, ng (grants published)
+local function M(s) return E .. 'm:' .. s end       -- a session: ttl, ng (grants published), cn (its last hello)
 local function I(s) return E .. 'i:' .. s end       -- its handles, holding or waiting: to kind and name
 local function B(s) return E .. 'b:' .. s end       -- its handles that an admin broke
 local function H(kn) return E .. 'h:' .. kn end     -- holders: member to record; '#': mode of a lock's holders
@@ -425,10 +427,13 @@ function ops.hello(run_id, ttl, least)
 		floor = tonumber(least)
 		call('HSET', g, 'f', int(floor))
 	end
+	if (tonumber(call('HGET', M(sid), 'cn')) or 0) > tonumber(ARGV[7]) then
+		return { 'OLD' }
+	end
 	local known = call('ZSCORE', S(), sid) and '1' or '0'
 	call('ZADD', S(), int(now + ttl), sid)
 	call('HSETNX', M(sid), 'ng', 0)
-	call('HSET', M(sid), 'ttl', int(ttl))
+	call('HSET', M(sid), 'ttl', int(ttl), 'cn', ARGV[7])
 	return { 'OK', inc, int(now), known, int(math.max(grace - now, 0)), call('HGET', M(sid), 'ng'), head[6] or '0' }
 end
 
@@ -443,7 +448,8 @@ function ops.beat()
 	end
 	sweep()
 	clean_old()
-	local answer = { 'OK', int(now), call('HGET', M(sid), 'ng'), head[6] or '0', int(next_chance()) }
+	local answer = { 'OK', int(now), call('HGET', M(sid), 'ng'), head[6] or '0', int(next_chance()),
+		tostring(call('HLEN', I(sid))) }
 	local broken = call('SMEMBERS', B(sid))
 	for i = 1, #broken do
 		answer[#answer + 1] = broken[i]
@@ -877,8 +883,11 @@ if op ~= 'hello' then
 	if inc ~= epoch then
 		return { 'INC' }
 	end
-	if not call('ZSCORE', S(), sid) then
+	local current = call('HGET', M(sid), 'cn')
+	if not current then
 		return { 'GONE' }
+	elseif current ~= ARGV[7] then
+		return { 'OLD' }
 	end
 end
-return ops[op](unpack(ARGV, 7))
+return ops[op](unpack(ARGV, 8))

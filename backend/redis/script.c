@@ -35,6 +35,7 @@ void script_begin(struct redis_backend *b, struct script_call *c, const char *op
 	script_num(c, (int64_t)b->beat_at);
 	script_num(c, (int64_t)((pl_now(b->base.loop) - b->beat_sent) / PL_MS));
 	script_num(c, (int64_t)b->watch_since);
+	script_num(c, (int64_t)b->hellos);
 }
 
 int script_send(struct redis_backend *b, enum wire_lane lane, struct script_call *c, wire_cb cb, void *arg)

@@ -67,6 +67,9 @@ static void sync_entry(struct redis_backend *b, uint64_t handle, const char *rec
 		rwait_queued(w);
 		if (*record)
 			rwait_granted(w, record, false);
+		h = rhold_find(b, handle);
+		if (h)
+			h->synced = b->syncs;
 	}
 }
 
@@ -303,7 +306,7 @@ static void hello(struct redis_backend *b)
 		return;
 	}
 	t->b = b;
-	t->seq = ++b->hellos;
+	t->seq = ++b->hellos; /* also makes the server deaf to what old connections still send */
 	t->sent = pl_now(b->base.loop);
 	script_begin(b, &c, "hello");
 	script_str(&c, b->run_id);

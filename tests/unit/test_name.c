@@ -17,7 +17,8 @@
 static void good_components(void **state)
 {
 	static const char *const good[] = {
-		"a", "job", "a.b", "a..", "a b", "-", "~", "\xff\xfe", "\xc3\xa4", "with", "*", "\\", "\x80", "a\xc2\x85",
+		"a",	    "job",	"a.b",	"a..", "a b", "-",    "~",
+		"\xff\xfe", "\xc3\xa4", "with", "*",   "\\",  "\x80", "a\xc2\x85",
 	};
 	size_t i;
 
@@ -31,7 +32,7 @@ static void good_components(void **state)
 
 static void bad_components(void **state)
 {
-	static const char *const bad[] = { "", ".", "..", ".git", "a\n", "\t", "a\x01" "b", "a\x7f", "a/b", "/" };
+	static const char *const bad[] = { "", ".", "..", ".git", "a\n", "\t", "a\001b", "a\x7f", "a/b", "/" };
 	size_t i;
 
 	(void)state;
@@ -55,8 +56,8 @@ static void every_byte(void **state)
 
 static void bad_paths(void **state)
 {
-	static const char *const bad[] = { "", "/", "/a", "a/", "a//b", "a/.", "a/..", "../a", "a/../b", "./a", "a/.b/c",
-					   ".plockfs/floor", "a/b\n" };
+	static const char *const bad[] = { "",	   "/",	     "/a",  "a/",     "a//b",		"a/.",	"a/..",
+					   "../a", "a/../b", "./a", "a/.b/c", ".plockfs/floor", "a/b\n" };
 	size_t i;
 
 	(void)state;
@@ -111,9 +112,8 @@ static void longest_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(good_components),   cmocka_unit_test(bad_components), cmocka_unit_test(every_byte),
-		cmocka_unit_test(bad_paths),	     cmocka_unit_test(longest_component),
-		cmocka_unit_test(longest_name),
+		cmocka_unit_test(good_components), cmocka_unit_test(bad_components),	cmocka_unit_test(every_byte),
+		cmocka_unit_test(bad_paths),	   cmocka_unit_test(longest_component), cmocka_unit_test(longest_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
