@@ -71,7 +71,9 @@ static void on_convert(void *arg, int err, const redisReply *reply)
 	struct redis_backend *b = v->b;
 	const char *word = err ? "" : script_word(b, reply);
 
-	if (v->h->pub.lost || v->h->released || v->generation != b->generation) {
+	if (b->stopping) {
+		free(v->w);
+	} else if (v->h->pub.lost || v->h->released || v->generation != b->generation) {
 		conversion_ends(v, -ESTALE, NULL);
 	} else if (err || strcmp(word, "INC") == 0 || strcmp(word, "OLD") == 0) {
 		/* Unknown, and the mode with it: what is not sure is not held. */

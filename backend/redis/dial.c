@@ -7,7 +7,6 @@
  */
 #include "backend/redis/wire_internal.h"
 
-#include <hiredis/adapters/libuv.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -45,13 +44,13 @@ static void on_connected(const redisAsyncContext *ac, int status)
 
 	if (status == REDIS_OK)
 		return;
-	/* hiredis frees the context after this. */
+	/* hiredis calls back what is under way and frees the context after this: the lane
+	 * must live until then. */
 	l->ac = NULL;
-	if (l->c) {
-		l->c->lanes[l->n] = NULL;
+	if (l->c)
 		wire_fail(l->c, false, ac->errstr);
-	}
-	free(l);
+	else
+		free(l);
 }
 
 static bool open_lane(struct wire *c, unsigned n, const char *ip, int port)
@@ -77,7 +76,7 @@ static bool open_lane(struct wire *c, unsigned n, const char *ip, int port)
 		setsockopt(ac->c.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		setsockopt(ac->c.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	}
-	if (redisLibuvAttach(ac, pl_loop_uv(c->config.loop)) != REDIS_OK) {
+	if (wire_attach(ac, pl_loop_uv(c->config.loop)) < 0) {
 		wire_fail(c, false, "out of memory");
 		return false;
 	}

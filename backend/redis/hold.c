@@ -176,7 +176,9 @@ void rhold_lose(struct rhold *h, bool tell_server)
 	/* Of the session: a loss of that session may have taken it already. */
 	if (h->name)
 		detach(h);
-	pl_defer(b->base.loop, &h->lost);
+	DL_APPEND(b->lost, h);
+	if (!b->stopping)
+		pl_defer(b->base.loop, &h->lost);
 }
 
 void rb_release(struct lk_backend *base, struct lk_hold *hold)
@@ -184,6 +186,8 @@ void rb_release(struct lk_backend *base, struct lk_hold *hold)
 	struct rhold *h = (struct rhold *)hold;
 
 	pl_undefer(base->loop, &h->lost);
+	if (h->pub.lost)
+		DL_DELETE(h->b->lost, h);
 	base->counters.released++;
 	if (h->name) {
 		release_handle(h->b, h->handle, h->name->kn, false);
@@ -280,5 +284,14 @@ void releases_resend(struct redis_backend *b)
 	DL_FOREACH_SAFE(b->releases, r, tmp) {
 		if (!r->sent)
 			release_send(r);
+	}
+}
+
+void hold_stop(struct redis_backend *b)
+{
+	struct rhold *h;
+
+	DL_FOREACH(b->lost, h) {
+		pl_undefer(b->base.loop, &h->lost);
 	}
 }

@@ -59,6 +59,7 @@ struct rwait {
 	struct pl_timer *unavailable;
 	struct converting *conv; /* instead of all that: a conversion under way */
 	struct pl_task finish;
+	struct rwait *prev, *next;
 	UT_hash_handle hh;
 };
 
@@ -105,7 +106,7 @@ struct redis_backend {
 	uint64_t beat_at;		     /* server ms in its answer */
 	uint64_t watch_since;		     /* server ms since when our clock agrees with the server's */
 	uint64_t floor;			     /* highest token seen */
-	bool ghosts;			     /* the server had more handles of ours than we, at the last beat */
+	bool differed;			     /* the server had another number of our handles, at the last beat */
 	uint64_t granted_seen, granted_said; /* grants published to us: received; told by the last beat */
 	unsigned claims;		     /* not answered yet */
 	uint64_t claims_sent;		     /* pl_now() of the hello before them */
@@ -113,6 +114,8 @@ struct redis_backend {
 	struct rname *names;
 	struct rhold *holds;
 	struct rwait *waits;
+	struct rwait *finished; /* utlist DL: decided, but not yet told */
+	struct rhold *lost;	/* utlist DL: not held any more, and not yet released */
 	struct rrelease *releases;
 	struct nspace *namespaces;
 	uint64_t namespaces_version;
@@ -123,10 +126,12 @@ struct redis_backend {
 	uint64_t give_up;    /* pl_now(): no attempt more after it, while starting */
 	bool starting;	     /* inside lk_redis_backend_open */
 	bool stopping;	     /* inside lk_destroy */
+	bool bye_said;	     /* the server has taken our session out */
 	bool was_down;	     /* and the log has said so */
 	bool fatal;
-	char why[256]; /* why the connection is down */
-	struct pl_log_limit log_down, log_lost, log_odd;
+	char why[256];	       /* why the connection is down */
+	char said_why[2][256]; /* and what the log has said */
+	struct pl_log_limit log_lost, log_odd;
 	struct wire_config conn_config;
 	char key[128], channel_mount[160], channel_all[128];
 	char *password;
@@ -234,6 +239,11 @@ void retry_soon(struct redis_backend *b);
 /* The connection broke: waits begin to count `unavailable`. */
 void lock_down(struct redis_backend *b);
 void rhold_claim(struct rhold *h);
+/* Nobody is told anything any more. */
+void lock_stop(struct redis_backend *b);
+void hold_stop(struct redis_backend *b);
+void value_stop(struct redis_backend *b);
+void look_stop(struct redis_backend *b);
 /* Gives back what the server has for a handle that is none of ours. */
 void release_handle(struct redis_backend *b, uint64_t handle, const char *kn, bool lost);
 /* New session or incarnation: what was to be released is gone anyway. */

@@ -219,7 +219,7 @@ static void beat_news(struct redis_backend *b, const redisReply *reply)
 {
 	uint64_t said = reply_num(reply, 2), next = reply_num(reply, 4) * PL_MS;
 	struct rhold *h;
-	bool more;
+	bool differs;
 	size_t i;
 
 	/* A grant told at the beat before, and still not here: the message was lost. */
@@ -228,12 +228,12 @@ static void beat_news(struct redis_backend *b, const redisReply *reply)
 	b->granted_said = said;
 	if (reply_num(reply, 3) != b->namespaces_version)
 		ns_refresh(b);
-	/* More entries at the server than here, twice: of calls that took effect though
-	 * their connection was given up, say. */
-	more = reply_num(reply, 5) > HASH_COUNT(b->holds) + HASH_COUNT(b->waits);
-	if (more && b->ghosts)
+	/* Another number of entries at the server than here, twice running: of calls whose
+	 * answer was lost, say. Under load it differs now and then by what is on its way. */
+	differs = reply_num(reply, 5) != HASH_COUNT(b->holds) + HASH_COUNT(b->waits);
+	if (differs && b->differed)
 		session_sync(b);
-	b->ghosts = more;
+	b->differed = differs;
 	for (i = 6; i < reply->elements; i++) {
 		h = rhold_find(b, reply_num(reply, i));
 		if (h)

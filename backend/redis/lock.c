@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #define RETRY_TIME (100 * PL_MS)
 
@@ -43,6 +44,7 @@ static void run_finish(struct pl_task *task)
 	struct lk_hold *result = w->result;
 	int err = w->err;
 
+	DL_DELETE(w->b->finished, w);
 	req->priv = NULL;
 	free(w);
 	req->done(req, err, result);
@@ -71,7 +73,9 @@ void rwait_finish(struct rwait *w, int err, struct lk_hold *hold)
 	}
 	if (err)
 		tally_refusal(&b->base.counters, err);
-	pl_defer(b->base.loop, &w->finish);
+	DL_APPEND(b->finished, w);
+	if (!b->stopping)
+		pl_defer(b->base.loop, &w->finish);
 }
 
 void rwait_fail(struct rwait *w, int err)
@@ -115,7 +119,7 @@ void rwait_queued(struct rwait *w)
 	pl_timer_stop(w->b->base.loop, w->unavailable);
 	w->unavailable = NULL;
 	w->queued = true;
-	if (w->req->waiting)
+	if (w->req->waiting || w->b->stopping)
 		return;
 	w->req->waiting = true;
 	w->b->base.counters.waiting++;
@@ -296,4 +300,13 @@ void lock_down(struct redis_backend *b)
 
 	HASH_ITER(hh, b->waits, w, tmp)
 		begin_unavailable(w);
+}
+
+void lock_stop(struct redis_backend *b)
+{
+	struct rwait *w;
+
+	DL_FOREACH(b->finished, w) {
+		pl_undefer(b->base.loop, &w->finish);
+	}
 }

@@ -46,6 +46,15 @@ static void look_end(struct rlook *l)
 	free(l);
 }
 
+void look_stop(struct redis_backend *b)
+{
+	struct rlook *l;
+
+	DL_FOREACH(b->looks, l) {
+		pl_undefer(b->base.loop, &l->task);
+	}
+}
+
 void look_free(struct redis_backend *b)
 {
 	struct rlook *l, *tmp;
@@ -431,14 +440,15 @@ static void on_list(void *arg, int err, const redisReply *reply)
 		look_end(l);
 		return;
 	}
-	list_here(l, &all);
 	if (err == 0 && strcmp(script_word(l->b, reply), "OK") == 0) {
 		for (i = 1; i < reply->elements; i++) {
 			const char *kn = reply_str(reply, i);
 
 			if (*kn)
-				add_listed(&all, l->name, kn + 1, LK_T_NAME);
+				add_listed(&all, l->name, kn + 1, *kn == 'N' ? LK_T_NAMESPACE : LK_T_NAME);
 		}
+	} else {
+		list_here(l, &all);
 	}
 	answer_list(l, all);
 	look_end(l);

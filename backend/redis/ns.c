@@ -134,8 +134,11 @@ int rb_ns_remove(struct lk_backend *base, const char *ns, lk_done_cb cb, void *a
 int rb_ns_rename(struct lk_backend *base, const char *from, const char *to, lk_done_cb cb, void *arg)
 {
 	struct redis_backend *b = rb_of(base);
+	size_t len = strlen(from);
 	struct script_call c;
 
+	if (strncmp(from, to, len) == 0 && to[len] == '/')
+		return -EINVAL; /* into itself */
 	script_begin(b, &c, "nsmv");
 	script_str(&c, from);
 	script_str(&c, to);

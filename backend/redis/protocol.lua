@@ -601,6 +601,8 @@ function ops.endw(target)
 	if not kn or not call('ZSCORE', Q(kn), target) then
 		return { 'NONE' }
 	end
+	drop_wait(kn, target)
+	pump(kn)
 	tell(s, 'e ' .. s .. ' ' .. handle)
 	return { 'OK' }
 end
@@ -790,6 +792,10 @@ function ops.list(kind)
 		for k = 1, #names do
 			answer[#answer + 1] = 'L' .. names[k]
 		end
+		names = call('HKEYS', P .. 'n')
+		for k = 1, #names do
+			answer[#answer + 1] = 'N' .. names[k]
+		end
 	end
 	return answer
 end
@@ -847,6 +853,9 @@ function ops.nsmv(from, to)
 	local problem = parent_problem(to)
 	if problem then
 		return problem
+	end
+	if from == to then
+		return { 'OK' }
 	end
 	if below(from, true) then
 		return { 'INUSE' }

@@ -103,6 +103,14 @@ static void free_entries(struct redis_backend *b)
 		pl_timer_stop(b->base.loop, w->unavailable);
 		free(w);
 	}
+	DL_FOREACH_SAFE(b->finished, w, wtmp) {
+		DL_DELETE(b->finished, w);
+		free(w);
+	}
+	DL_FOREACH_SAFE(b->lost, h, htmp) {
+		DL_DELETE(b->lost, h);
+		free(h);
+	}
 	HASH_ITER(hh, b->holds, h, htmp) {
 		HASH_DEL(b->holds, h);
 		pl_undefer(b->base.loop, &h->lost);
@@ -119,6 +127,11 @@ static void rb_destroy(struct lk_backend *base)
 	struct redis_backend *b = rb_of(base);
 
 	if (b->conn) {
+		b->stopping = true;
+		lock_stop(b);
+		hold_stop(b);
+		value_stop(b);
+		look_stop(b);
 		session_stop(b);
 		wire_free(b->conn);
 	}
@@ -179,9 +192,6 @@ static void on_up(void *ctx, const char *run_id)
 {
 	struct redis_backend *b = ctx;
 
-	if (b->was_down)
-		pl_log(PL_INFO, "%s answers again", wire_where(b->conn));
-	b->was_down = false;
 	session_up(b, run_id);
 }
 
@@ -191,9 +201,12 @@ static void on_down(void *ctx, const char *why, bool fatal)
 
 	snprintf(b->why, sizeof(b->why), "%s", why);
 	b->fatal = fatal;
-	/* One line per outage, not one per attempt. */
-	if (!b->starting && !b->was_down)
-		pl_log_limited(&b->log_down, PL_ERROR, "%s: %s; trying again", wire_where(b->conn), why);
+	/* One line per outage and reason, not one per attempt; reasons may take turns. */
+	if (!b->starting && strcmp(b->said_why[0], why) != 0 && strcmp(b->said_why[1], why) != 0) {
+		pl_log(PL_ERROR, "%s: %s; trying again", wire_where(b->conn), why);
+		memcpy(b->said_why[1], b->said_why[0], sizeof(b->said_why[1]));
+		snprintf(b->said_why[0], sizeof(b->said_why[0]), "%s", why);
+	}
 	b->was_down = true;
 	session_down(b);
 	/* It may be loading, or have sent us to another node: a moment of patience. */
@@ -206,7 +219,7 @@ static void on_message(void *ctx, const char *channel, const char *data, size_t 
 	struct redis_backend *b = ctx;
 
 	(void)len;
-	if (b->state == SESSION_DOWN)
+	if (b->state == SESSION_DOWN || b->stopping)
 		return;
 	if (strcmp(channel, b->channel_all) == 0)
 		ns_refresh(b);
@@ -273,6 +286,7 @@ static int connect_first(struct redis_backend *b, const struct lk_redis_config *
 		.key = b->key,
 		.script = protocol_lua,
 		.channels = { b->channel_mount, b->channel_all },
+		.quiet = &b->starting,
 		.attempt_ns = ATTEMPT_TIME,
 		.up = on_up,
 		.down = on_down,

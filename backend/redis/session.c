@@ -23,7 +23,7 @@ static void on_bye(void *arg, int err, const redisReply *reply)
 	struct script_call c;
 
 	if (b->stopping && (err || strcmp(reply_str(reply, 0), "MORE") != 0)) {
-		pl_loop_stop(b->base.loop);
+		b->bye_said = true;
 		return;
 	}
 	if (err)
@@ -43,8 +43,8 @@ static void say_bye(struct redis_backend *b, const char *sid)
 
 	script_begin(b, &c, "bye");
 	script_str(&c, sid);
-	if (script_send(b, LANE_COMMANDS, &c, on_bye, b) < 0 && b->stopping)
-		pl_loop_stop(b->base.loop);
+	if (script_send(b, LANE_COMMANDS, &c, on_bye, b) < 0)
+		b->bye_said = true;
 }
 
 struct syncing {
@@ -174,20 +174,30 @@ static void drop_waiters_places(struct redis_backend *b)
 	}
 }
 
-static void refused_hello(struct redis_backend *b, const redisReply *reply)
+/* We do not want this server, or it does not want us: b->why. on_down says it. */
+static void refuse(struct redis_backend *b)
 {
-	if (strcmp(reply_str(reply, 0), "TTL") == 0)
-		snprintf(b->why, sizeof(b->why), "the other mounts of this prefix use ttl=%" PRIu64 "ms: use the same",
-			 reply_num(reply, 1));
-	else
-		snprintf(b->why, sizeof(b->why), "unexpected answer of the server");
-	pl_log_limited(&b->log_down, PL_ERROR, "%s: %s", wire_where(b->conn), b->why);
+	char why[sizeof(b->why)];
+
+	memcpy(why, b->why, sizeof(why));
 	b->fatal = true;
 	b->state = SESSION_DOWN;
 	if (b->starting)
 		pl_loop_stop(b->base.loop);
 	else
-		wire_reset(b->conn, b->why);
+		wire_reset(b->conn, why);
+}
+
+static void refused_hello(struct redis_backend *b, int err, const redisReply *reply)
+{
+	if (err)
+		snprintf(b->why, sizeof(b->why), "%s", wire_said(b->conn));
+	else if (strcmp(reply_str(reply, 0), "TTL") == 0)
+		snprintf(b->why, sizeof(b->why), "the other mounts of this prefix use ttl=%" PRIu64 "ms: use the same",
+			 reply_num(reply, 1));
+	else
+		snprintf(b->why, sizeof(b->why), "unexpected answer of the server");
+	refuse(b);
 }
 
 /* An answered hello. */
@@ -213,6 +223,10 @@ static void begin(const struct greeting *t)
 		       wire_where(b->conn), HASH_COUNT(b->holds));
 	memcpy(b->inc, t->inc, sizeof(b->inc));
 	lease_compare_clocks(b, t->server_ms, t->sent, first || renewed || !t->known);
+	if (b->was_down)
+		pl_log(PL_INFO, "%s answers again", wire_where(b->conn));
+	b->was_down = false;
+	b->said_why[0][0] = b->said_why[1][0] = '\0';
 	b->state = SESSION_UP;
 	b->beat_pending = 0;
 	if (renewed || !t->known) {
@@ -277,7 +291,7 @@ static void on_hello(void *arg, int err, const redisReply *reply)
 	}
 	b->contact = pl_wall(b->base.loop);
 	if (err || strcmp(reply_str(reply, 0), "OK") != 0) {
-		refused_hello(b, reply);
+		refused_hello(b, err, reply);
 		free(t);
 		return;
 	}
@@ -335,12 +349,7 @@ static void on_memory_info(void *arg, int err, const redisReply *reply)
 	if (policy && strncmp(policy + 17, "allkeys", 7) == 0) {
 		snprintf(b->why, sizeof(b->why), "its maxmemory-policy (%.*s) may evict locks: set noeviction",
 			 (int)strcspn(policy + 17, "\r\n"), policy + 17);
-		pl_log_limited(&b->log_down, PL_ERROR, "%s: %s", wire_where(b->conn), b->why);
-		b->fatal = true;
-		if (b->starting)
-			pl_loop_stop(b->base.loop);
-		else
-			wire_reset(b->conn, b->why);
+		refuse(b);
 		return;
 	}
 	hello(b);
@@ -367,14 +376,6 @@ void session_down(struct redis_backend *b)
 	lock_down(b);
 }
 
-static void on_enough(void *arg)
-{
-	struct redis_backend *b = arg;
-
-	b->deadline_timer = NULL;
-	pl_loop_stop(b->base.loop);
-}
-
 void session_stop(struct redis_backend *b)
 {
 	lease_disarm(b, &b->beat_timer);
@@ -383,14 +384,9 @@ void session_stop(struct redis_backend *b)
 	lease_disarm(b, &b->deadline_timer);
 	lease_disarm(b, &b->retry_timer);
 	b->deadline = 0;
-	b->stopping = true;
 	if (b->state != SESSION_UP)
 		return;
 	/* Half a second for the server to hear that nobody needs to wait for our lease. */
-	lease_arm(b, &b->deadline_timer, PL_SEC / 2, on_enough);
-	if (!b->deadline_timer)
-		return;
 	say_bye(b, b->sid);
-	pl_loop_run(b->base.loop);
-	lease_disarm(b, &b->deadline_timer);
+	wire_finish(b->conn, &b->bye_said, PL_SEC / 2);
 }

@@ -68,7 +68,7 @@ static void run_later(struct pl_task *task)
 
 static void end_later(struct rval *v, int err)
 {
-	if (v->ended)
+	if (v->ended || v->b->stopping)
 		return;
 	v->err = err;
 	v->later.run = run_later;
@@ -85,6 +85,8 @@ static void on_replicated(void *arg, int err, const redisReply *reply)
 	struct rval *v = arg;
 
 	v->sent = false;
+	if (v->b->stopping)
+		return; /* value_free */
 	if (v->ended) {
 		drop(v);
 		return;
@@ -113,11 +115,13 @@ static void on_answer(void *arg, int err, const redisReply *reply)
 {
 	struct rval *v = arg;
 	struct redis_backend *b = v->b;
-	const char *word = err ? "" : script_word(b, reply);
+	const char *word = err || b->stopping ? "" : script_word(b, reply);
 	bool again = err == -EHOSTDOWN || strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0 ||
 		     strcmp(word, "OLD") == 0;
 
 	v->sent = false;
+	if (b->stopping)
+		return; /* value_free */
 	if (v->ended) {
 		drop(v);
 		return;
@@ -239,6 +243,17 @@ void value_lost(struct redis_backend *b)
 	DL_FOREACH(b->vals, v) {
 		if (stale(v))
 			end_later(v, -ESTALE);
+	}
+}
+
+void value_stop(struct redis_backend *b)
+{
+	struct rval *v;
+
+	DL_FOREACH(b->vals, v) {
+		pl_undefer(b->base.loop, &v->later);
+		pl_timer_stop(b->base.loop, v->unavailable);
+		v->unavailable = NULL;
 	}
 }
 

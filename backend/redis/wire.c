@@ -6,6 +6,8 @@
  */
 #include "backend/redis/wire_internal.h"
 
+#include <hiredis/sds.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,10 @@ static void drop_lanes(struct wire *c)
 		if (!l)
 			continue;
 		l->c = NULL;
+		if (!l->ac) {
+			free(l);
+			continue;
+		}
 		/* Calls back whatever is under way, and on_gone, which frees l: but the latter only when it was
 		 * connected. */
 		connected = l->ac->c.flags & REDIS_CONNECTED;
@@ -103,6 +109,7 @@ int wire_error(struct wire *c, const char *text)
 	};
 	size_t i, len;
 
+	snprintf(c->said, sizeof(c->said), "%s", text);
 	if (strncmp(text, "MOVED ", 6) == 0) {
 		moved(c, text);
 		return -EHOSTDOWN;
@@ -111,13 +118,13 @@ int wire_error(struct wire *c, const char *text)
 		len = strlen(all[i].word);
 		if (strncmp(text, all[i].word, len) != 0 || (text[len] && text[len] != ' '))
 			continue;
-		if (c->stage == STAGE_UP)
+		if (c->stage == STAGE_UP && !*c->config.quiet)
 			pl_log_limited(&c->log, PL_WARN, "%s: %.200s", c->where, text);
 		if (all[i].down || (all[i].fatal && c->stage != STAGE_UP))
 			wire_fail(c, all[i].fatal, text);
 		return all[i].err;
 	}
-	if (c->stage == STAGE_UP)
+	if (c->stage == STAGE_UP && !*c->config.quiet)
 		pl_log_limited(&c->log, PL_ERROR, "%s: %.200s", c->where, text);
 	return -EIO;
 }
@@ -251,7 +258,34 @@ void wire_reset(struct wire *c, const char *why)
 	wire_fail(c, false, why);
 }
 
+const char *wire_said(const struct wire *c)
+{
+	return c->said;
+}
+
 const char *wire_where(const struct wire *c)
 {
 	return c->where;
+}
+
+void wire_finish(struct wire *c, const bool *done, uint64_t time_ns)
+{
+	uint64_t end = pl_now(c->config.loop) + time_ns, now;
+	struct pollfd p;
+
+	while (!*done && c->stage == STAGE_UP && c->lanes[LANE_COMMANDS]) {
+		redisAsyncContext *ac = c->lanes[LANE_COMMANDS]->ac;
+
+		now = pl_now(c->config.loop);
+		if (now >= end)
+			return;
+		p.fd = ac->c.fd;
+		p.events = (short)(POLLIN | (sdslen(ac->c.obuf) ? POLLOUT : 0));
+		if (poll(&p, 1, (int)((end - now) / PL_MS) + 1) <= 0)
+			return;
+		if (p.revents & POLLOUT)
+			redisAsyncHandleWrite(ac);
+		else
+			redisAsyncHandleRead(ac);
+	}
 }

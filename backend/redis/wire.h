@@ -28,6 +28,7 @@ struct wire_config {
 	const char *key;	 /* KEYS[1] of every script: carries the hash tag */
 	const char *script;	 /* the one Lua script */
 	const char *channels[4]; /* to subscribe to; NULL ends */
+	const bool *quiet;	 /* while true, errors are told by callbacks and `down` only, not in the log */
 	uint64_t attempt_ns;	 /* one attempt to connect takes at most this */
 	/* Everything is connected, the channels are subscribed, the script is loaded. run_id: of the server. */
 	void (*up)(void *ctx, const char *run_id);
@@ -56,8 +57,12 @@ int wire_script(struct wire *c, enum wire_lane lane, int argc, const char *const
 /* A plain command ("WAIT", ...), same rules. */
 int wire_command(struct wire *c, enum wire_lane lane, int argc, const char *const *argv, const size_t *argvlen,
 		 wire_cb cb, void *arg);
+/* Serves the lane of commands, and nothing else of the loop, until *done or the time is over. For the end. */
+void wire_finish(struct wire *c, const bool *done, uint64_t time_ns);
 /* Drops the connections and tries anew, as if they had broken. */
 void wire_reset(struct wire *c, const char *why);
+/* The last error that the server answered with, "" for none. */
+const char *wire_said(const struct wire *c);
 /* "redis://host:port/db" as connected or to be connected; no secrets. */
 const char *wire_where(const struct wire *c);
 

@@ -49,6 +49,7 @@ struct wire {
 	struct resolving *resolving;
 	struct pl_timer *timer; /* of the attempt, or until the next */
 	struct pl_task failed;	/* `down` comes from a turn of its own */
+	char said[256];		/* the last error reply */
 	bool fatal, freeing;
 	uint64_t backoff;
 	struct call *calls;
@@ -60,6 +61,9 @@ struct wire {
 void wire_fail(struct wire *c, bool fatal, const char *why);
 /* What an error reply means; fails where the connection is of no use any more. */
 int wire_error(struct wire *c, const char *text);
+
+/* poll.c: has the loop watch the socket. 0 or -ENOMEM. */
+int wire_attach(redisAsyncContext *ac, struct uv_loop_s *loop);
 
 /* dial.c: one attempt to connect. */
 void dial(struct wire *c);

@@ -1,0 +1,97 @@
+/* hiredis on our loop. Its own adapter for libuv does nothing when the kernel
+ * reports an error on the socket, so a refused connection would only be noticed by
+ * the timer of the attempt. */
+#include "backend/redis/wire_internal.h"
+
+#include <stdlib.h>
+
+struct socket_poll {
+	uv_poll_t handle;      /* first: freed by its close callback */
+	redisAsyncContext *ac; /* NULL once hiredis has let go */
+	int events;
+};
+
+static void on_event(uv_poll_t *handle, int status, int events)
+{
+	struct socket_poll *p = (struct socket_poll *)handle;
+
+	/* An error is for hiredis to find, in whatever it tries next. */
+	if (status < 0)
+		events = UV_READABLE;
+	if (p->ac && (events & UV_READABLE))
+		redisAsyncHandleRead(p->ac);
+	if (p->ac && (events & UV_WRITABLE))
+		redisAsyncHandleWrite(p->ac);
+}
+
+static void watch(struct socket_poll *p, int events)
+{
+	if (events == p->events || uv_is_closing((uv_handle_t *)&p->handle))
+		return;
+	p->events = events;
+	if (events)
+		uv_poll_start(&p->handle, events, on_event);
+	else
+		uv_poll_stop(&p->handle);
+}
+
+static void add_read(void *arg)
+{
+	struct socket_poll *p = arg;
+
+	watch(p, p->events | UV_READABLE);
+}
+
+static void del_read(void *arg)
+{
+	struct socket_poll *p = arg;
+
+	watch(p, p->events & ~UV_READABLE);
+}
+
+static void add_write(void *arg)
+{
+	struct socket_poll *p = arg;
+
+	watch(p, p->events | UV_WRITABLE);
+}
+
+static void del_write(void *arg)
+{
+	struct socket_poll *p = arg;
+
+	watch(p, p->events & ~UV_WRITABLE);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void cleanup(void *arg)
+{
+	struct socket_poll *p = arg;
+
+	p->ac = NULL;
+	uv_close((uv_handle_t *)&p->handle, on_closed);
+}
+
+int wire_attach(redisAsyncContext *ac, struct uv_loop_s *loop)
+{
+	struct socket_poll *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	if (uv_poll_init(loop, &p->handle, ac->c.fd) != 0) {
+		free(p);
+		return -ENOMEM;
+	}
+	p->ac = ac;
+	ac->ev.data = p;
+	ac->ev.addRead = add_read;
+	ac->ev.delRead = del_read;
+	ac->ev.addWrite = add_write;
+	ac->ev.delWrite = del_write;
+	ac->ev.cleanup = cleanup;
+	return 0;
+}
