@@ -23,6 +23,8 @@ struct pl_timer;
  * must stay valid while `queued`. Zero-initialise before first use. */
 struct pl_task {
 	void (*run)(struct pl_task *task);
+	const void *owner;		    /* for pl_drop_tasks; may be NULL */
+	void (*drop)(struct pl_task *task); /* instead of run, then; may be NULL */
 	struct pl_task *prev, *next;
 	bool queued;
 };
@@ -74,6 +76,8 @@ static inline void pl_timer_stop(struct pl_loop *loop, struct pl_timer *timer)
 void pl_defer(struct pl_loop *loop, struct pl_task *task);
 /* Takes a queued task out again; nothing happens when it is not queued. */
 void pl_undefer(struct pl_loop *loop, struct pl_task *task);
+/* Takes every queued task of this owner out, and drops it. */
+void pl_drop_tasks(struct pl_loop *loop, const void *owner);
 /* Runs tasks until none is left, those deferred meanwhile included. Never
  * call it from inside a task or a backend callback. */
 void pl_run_tasks(struct pl_loop *loop);

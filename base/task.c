@@ -32,3 +32,16 @@ void pl_run_tasks(struct pl_loop *loop)
 		task->run(task);
 	}
 }
+
+void pl_drop_tasks(struct pl_loop *loop, const void *owner)
+{
+	struct pl_task *task, *tmp;
+
+	DL_FOREACH_SAFE(loop->tasks, task, tmp) {
+		if (task->owner != owner)
+			continue;
+		pl_undefer(loop, task);
+		if (task->drop)
+			task->drop(task);
+	}
+}

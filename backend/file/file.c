@@ -12,6 +12,14 @@
 
 #define RESERVED 64
 
+/* One that an fsync still looks at is freed when that ends. */
+static void forget_hold(struct fhold *h)
+{
+	h->released = true;
+	h->ops++;
+	fhold_unref(h);
+}
+
 static void free_names(struct file_backend *b)
 {
 	struct fname *n, *ntmp;
@@ -25,8 +33,11 @@ static void free_names(struct file_backend *b)
 	}
 	HASH_ITER(hh, b->holds, h, htmp) {
 		HASH_DEL(b->holds, h);
-		pl_undefer(b->base.loop, &h->lost);
-		free(h);
+		forget_hold(h);
+	}
+	DL_FOREACH_SAFE(b->lost, h, htmp) {
+		DL_DELETE(b->lost, h);
+		forget_hold(h);
 	}
 	HASH_ITER(hh, b->names, n, ntmp) {
 		HASH_DEL(b->names, n);
@@ -49,6 +60,9 @@ static void fb_destroy(struct lk_backend *base)
 	if (b->peers)
 		peers_free(b->peers);
 	watch_free(b->watch);
+	pl_drop_tasks(b->base.loop, b);
+	fb_forget_syncs(b);
+	fb_forget_raising(b);
 	free_names(b);
 	held_free(b->held);
 	floor_close(&b->floor);

@@ -34,12 +34,24 @@ static void run_answer(struct pl_task *task)
 	free(a);
 }
 
-static struct answer *answer_new(void *arg)
+static void drop_answer(struct pl_task *task)
+{
+	struct answer *a = (struct answer *)task;
+
+	if (a->file)
+		close(a->file->fd);
+	free(a->file);
+	free(a);
+}
+
+static struct answer *answer_new(struct file_backend *b, void *arg)
 {
 	struct answer *a = calloc(1, sizeof(*a));
 
 	if (a) {
 		a->task.run = run_answer;
+		a->task.drop = drop_answer;
+		a->task.owner = b;
 		a->arg = arg;
 	}
 	return a;
@@ -52,7 +64,7 @@ static uint64_t ns_of(const struct timespec *ts)
 
 static int answer_stat(struct file_backend *b, int err, const struct stat *st, lk_file_stat_cb cb, void *arg)
 {
-	struct answer *a = answer_new(arg);
+	struct answer *a = answer_new(b, arg);
 
 	if (!a)
 		return -ENOMEM;
@@ -92,7 +104,7 @@ int fb_file_open(struct lk_backend *base, const char *name, int flags, mode_t pe
 		 lk_file_open_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
-	struct answer *a = answer_new(arg);
+	struct answer *a = answer_new(b, arg);
 	struct stat st;
 	bool made;
 	int fd;

@@ -34,7 +34,8 @@ void gather_outside(struct gather *g);
 typedef void (*peers_done)(void *arg, struct gather *g);
 struct peers *peers_new(struct file_backend *b);
 void peers_free(struct peers *p);
-void peers_gather(struct peers *p, struct gather *g, peers_done done, void *arg);
+/* drop(arg) instead, when the backend goes first. */
+void peers_gather(struct peers *p, struct gather *g, peers_done done, void (*drop)(void *arg), void *arg);
 /* Asks the mount that has the id to break the hold or end the wait. < 0:
  * -ENOENT no such mount. */
 int peers_tell(struct peers *p, const char *op, const char *id, lk_done_cb cb, void *arg);

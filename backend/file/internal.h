@@ -80,6 +80,7 @@ struct fhold {
 	struct file_backend *b;
 	unsigned ops; /* callbacks on the way that look at this hold */
 	bool released;
+	struct fhold *prev, *next;
 	UT_hash_handle hh;
 };
 
@@ -94,8 +95,11 @@ struct file_backend {
 	struct watch *watch;
 	struct peers *peers;
 	struct fname *names;
-	struct fhold *holds; /* by serial */
-	struct fwait *waits; /* by serial */
+	struct fhold *holds;	 /* by serial */
+	struct fwait *waits;	 /* by serial */
+	struct fhold *lost;	 /* utlist DL by prev, next: lost, not released */
+	struct syncing *syncs;	 /* utlist DL: fsyncs under way */
+	struct raising *raising; /* or NULL */
 	uint64_t serial;
 	int fd_max; /* locks have descriptors below this: a few are kept for all the rest */
 	unsigned n_waits;
@@ -110,6 +114,8 @@ static inline struct file_backend *fb_of(struct lk_backend *b)
 }
 
 /* lock.c */
+/* The backend goes: a token floor being made durable tells nobody. */
+void fb_forget_raising(struct file_backend *b);
 int fb_acquire(struct lk_backend *b, struct lk_request *req);
 void fb_cancel(struct lk_backend *b, struct lk_request *req, int err);
 void fb_release(struct lk_backend *b, struct lk_hold *hold);
@@ -147,6 +153,8 @@ int fb_rename(struct lk_backend *b, struct lk_hold *from, struct lk_hold *to, lk
 /* Later, from the loop: cb(arg, n, data), data copied. 0 or -ENOMEM. */
 int fb_later_io(struct file_backend *b, lk_io_cb cb, void *arg, ssize_t n, const void *data, size_t len);
 int fb_later_done(struct file_backend *b, lk_done_cb cb, void *arg, int err);
+/* The backend goes: those under way answer nobody. */
+void fb_forget_syncs(struct file_backend *b);
 /* fsync on a worker; hold NULL: a plain file. fd is duplicated. */
 int fb_sync_fd(struct file_backend *b, int fd, struct fhold *h, lk_done_cb cb, void *arg);
 

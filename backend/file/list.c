@@ -84,6 +84,20 @@ static void peers_answered(void *arg, struct gather *g)
 	pl_defer(v->b->base.loop, &v->task);
 }
 
+static void viewing_free(void *arg)
+{
+	struct viewing *v = arg;
+
+	gather_free(v->g);
+	free(v->ns);
+	free(v);
+}
+
+static void drop_viewing(struct pl_task *task)
+{
+	viewing_free((char *)task - offsetof(struct viewing, task));
+}
+
 static struct viewing *viewing_new(struct file_backend *b, enum lk_kind kind, const char *name, void *arg)
 {
 	struct viewing *v = calloc(1, sizeof(*v));
@@ -93,6 +107,8 @@ static struct viewing *viewing_new(struct file_backend *b, enum lk_kind kind, co
 	v->b = b;
 	v->arg = arg;
 	v->task.run = run_viewing;
+	v->task.drop = drop_viewing;
+	v->task.owner = b;
 	v->g = gather_new(b, kind, name);
 	if (v->g)
 		return v;
@@ -108,7 +124,7 @@ int fb_view(struct lk_backend *base, enum lk_kind kind, const char *name, lk_vie
 		return -ENOMEM;
 	v->view_cb = cb;
 	gather_here(v->g);
-	peers_gather(v->b->peers, v->g, peers_answered, v);
+	peers_gather(v->b->peers, v->g, peers_answered, viewing_free, v);
 	return 0;
 }
 
@@ -180,7 +196,7 @@ int fb_stat(struct lk_backend *base, enum lk_kind kind, const char *name, enum l
 	/* What is held here nobody else holds, but for shared holds. */
 	if (depth == LK_STAT_FULL && *name && v->st.type != LK_T_NAMESPACE &&
 	    !(n && n->arb.holders && n->arb.holders->mode == LK_EXCLUSIVE))
-		peers_gather(b->peers, v->g, peers_answered, v);
+		peers_gather(b->peers, v->g, peers_answered, viewing_free, v);
 	else
 		pl_defer(base->loop, &v->task);
 	return 0;
@@ -318,7 +334,7 @@ int fb_list(struct lk_backend *base, enum lk_kind kind, const char *ns, lk_list_
 	if (!v)
 		return -ENOMEM;
 	gather_here(v->g);
-	peers_gather(b->peers, v->g, peers_answered, v);
+	peers_gather(b->peers, v->g, peers_answered, viewing_free, v);
 	return 0;
 }
 

@@ -47,7 +47,9 @@ static void raise_after(uv_work_t *work, int status)
 {
 	struct raising *r = work->data;
 
-	if (status == 0) {
+	(void)status;
+	if (r->b) {
+		r->b->raising = NULL;
 		r->b->floor_raising = false;
 		if (r->err)
 			pl_log_limited(&r->b->log_io, PL_ERROR, "cannot make tokens durable in %s/.plockfs: %s",
@@ -74,6 +76,13 @@ static void raise_floor(struct file_backend *b, uint64_t wall_us)
 		return;
 	}
 	b->floor_raising = true;
+	b->raising = r;
+}
+
+void fb_forget_raising(struct file_backend *b)
+{
+	if (b->raising)
+		b->raising->b = NULL;
 }
 
 static int next_token(struct file_backend *b, struct fname *n, uint64_t *token)
@@ -132,6 +141,11 @@ static void finish(struct fwait *w, int err, struct lk_hold *hold)
 	pl_defer(b->base.loop, &w->finish);
 }
 
+static void drop_finish(struct pl_task *task)
+{
+	free((char *)task - offsetof(struct fwait, finish));
+}
+
 static void run_lost(struct pl_task *task)
 {
 	struct fhold *h = (struct fhold *)((char *)task - offsetof(struct fhold, lost));
@@ -172,6 +186,7 @@ static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, stru
 	h->slot = s;
 	h->serial = ++b->serial;
 	h->lost.run = run_lost;
+	h->lost.owner = b;
 	h->pub.kind = n->arb.kind;
 	h->pub.mode = req->mode;
 	h->pub.name = fname_str(n);
@@ -343,6 +358,8 @@ int fb_acquire(struct lk_backend *base, struct lk_request *req)
 	w->b = b;
 	w->req = req;
 	w->finish.run = run_finish;
+	w->finish.drop = drop_finish;
+	w->finish.owner = b;
 	w->name = fname_get(b, req->kind, req->name);
 	if (!w->name) {
 		free(w);
@@ -423,6 +440,8 @@ void fb_release(struct lk_backend *base, struct lk_hold *hold)
 	struct fname *n = h->name;
 
 	pl_undefer(base->loop, &h->lost);
+	if (h->pub.lost)
+		DL_DELETE(h->b->lost, h);
 	base->counters.released++;
 	if (h->slot) {
 		detach(h);
@@ -450,6 +469,7 @@ void fhold_lose(struct fhold *h)
 	/* The caller learns in a turn of its own, but nobody is granted before
 	 * `lost` is set: nothing more goes through this hold. */
 	pl_defer(b->base.loop, &h->lost);
+	DL_APPEND(b->lost, h);
 	detach(h);
 	h->name = NULL;
 	h->pub.name = "";

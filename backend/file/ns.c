@@ -8,6 +8,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define DEPTH_MAX 512 /* a name has no more components */
+
 /* Anything below `ns` that somebody here holds or waits for? */
 static bool in_use(struct file_backend *b, const char *ns)
 {
@@ -118,6 +120,48 @@ int fb_ns_remove(struct lk_backend *base, const char *ns, lk_done_cb cb, void *a
 	return fb_later_done(b, cb, arg, err);
 }
 
+static bool held_below(int at, const char *name, unsigned depth);
+
+/* Somebody has a flock on the file: another mount, or a program outside. */
+static bool flocked(int at, const char *name)
+{
+	int fd = store_openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+	bool taken;
+
+	if (fd < 0)
+		return false;
+	taken = flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	close(fd);
+	return taken;
+}
+
+static bool held_in(int dir, unsigned depth)
+{
+	DIR *d = fdopendir(dir);
+	struct dirent *e;
+	bool held = false;
+
+	if (!d) {
+		close(dir);
+		return false;
+	}
+	while (!held && (e = readdir(d)) != NULL) {
+		if (!lk_component_valid(e->d_name))
+			continue;
+		held = e->d_type == DT_DIR ? held_below(dirfd(d), e->d_name, depth + 1) : flocked(dirfd(d), e->d_name);
+	}
+	closedir(d);
+	return held;
+}
+
+/* in_use knows this mount only. */
+static bool held_below(int at, const char *name, unsigned depth)
+{
+	int dir = depth > DEPTH_MAX ? -1 : store_openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+
+	return dir >= 0 && held_in(dir, depth);
+}
+
 int fb_ns_rename(struct lk_backend *base, const char *from, const char *to, lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
@@ -134,7 +178,9 @@ int fb_ns_rename(struct lk_backend *base, const char *from, const char *to, lk_d
 		close(from_at);
 		return to_at;
 	}
-	if (renameat(from_at, from_last, to_at, to_last) < 0) {
+	if (held_below(from_at, from_last, 0) || held_below(to_at, to_last, 0)) {
+		err = -EBUSY;
+	} else if (renameat(from_at, from_last, to_at, to_last) < 0) {
 		err = -errno;
 		/* An unused lock file in the way, as in fb_ns_make. */
 		if (err == -ENOTDIR && remove_unused(to_at, to_last) == 0)

@@ -56,6 +56,7 @@ struct link {
 struct asking {
 	struct gather *g; /* of a view */
 	peers_done done;
+	void (*drop)(void *arg);
 	lk_done_cb told; /* of a break */
 	void *arg;
 	unsigned open; /* links that have not answered */
@@ -364,7 +365,7 @@ static void ask_view(struct peers *p, const char *id, void *arg)
 		ask_one(p, a, id, peerwire_write_ask(a->g->kind, a->g->name));
 }
 
-void peers_gather(struct peers *p, struct gather *g, peers_done done, void *arg)
+void peers_gather(struct peers *p, struct gather *g, peers_done done, void (*drop)(void *arg), void *arg)
 {
 	struct asking *a = calloc(1, sizeof(*a));
 
@@ -375,6 +376,7 @@ void peers_gather(struct peers *p, struct gather *g, peers_done done, void *arg)
 	}
 	a->g = g;
 	a->done = done;
+	a->drop = drop;
 	a->arg = arg;
 	each_peer(p, ask_view, a);
 	ask_finish(p, a, 0);
@@ -497,8 +499,11 @@ void peers_free(struct peers *p)
 		struct link *l = p->links;
 
 		/* No callback any more: whoever asked is going too. */
-		if (l->ask && --l->ask->open == 0)
+		if (l->ask && --l->ask->open == 0) {
+			if (l->ask->drop)
+				l->ask->drop(l->ask->arg);
 			free(l->ask);
+		}
 		l->ask = NULL;
 		link_end(l, false);
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utlist.h>
 
 struct later {
 	struct pl_task task;
@@ -25,18 +26,26 @@ static void run_later(struct pl_task *task)
 	free(l);
 }
 
-static struct later *later_new(size_t len)
+static void drop_later(struct pl_task *task)
+{
+	free(task);
+}
+
+static struct later *later_new(struct file_backend *b, size_t len)
 {
 	struct later *l = calloc(1, sizeof(*l) + len);
 
-	if (l)
-		l->task.run = run_later;
+	if (!l)
+		return NULL;
+	l->task.run = run_later;
+	l->task.drop = drop_later;
+	l->task.owner = b;
 	return l;
 }
 
 int fb_later_io(struct file_backend *b, lk_io_cb cb, void *arg, ssize_t n, const void *data, size_t len)
 {
-	struct later *l = later_new(len);
+	struct later *l = later_new(b, len);
 
 	if (!l)
 		return -ENOMEM;
@@ -51,7 +60,7 @@ int fb_later_io(struct file_backend *b, lk_io_cb cb, void *arg, ssize_t n, const
 
 int fb_later_done(struct file_backend *b, lk_done_cb cb, void *arg, int err)
 {
-	struct later *l = later_new(0);
+	struct later *l = later_new(b, 0);
 
 	if (!l)
 		return -ENOMEM;
@@ -76,7 +85,7 @@ int fb_read(struct lk_backend *base, struct lk_hold *h, size_t size, off_t off, 
 		return -EINVAL;
 	if (size > b->config.max_value)
 		size = b->config.max_value;
-	l = later_new(size);
+	l = later_new(b, size);
 	if (!l)
 		return -ENOMEM;
 	l->io = cb;
@@ -120,9 +129,12 @@ int fb_truncate(struct lk_backend *base, struct lk_hold *h, uint64_t size, lk_do
 struct syncing {
 	uv_work_t work;
 	int fd, err;
-	struct fhold *h; /* NULL: a plain file */
+	struct file_backend *b; /* NULL once that is destroyed: nobody wants the answer */
+	struct fhold *h;	/* NULL: a plain file */
 	lk_done_cb cb;
+	void (*orphan)(void *arg); /* instead of cb then; may be NULL */
 	void *arg;
+	struct syncing *prev, *next;
 };
 
 static void sync_work(uv_work_t *work)
@@ -142,7 +154,12 @@ static void sync_after(uv_work_t *work, int status)
 	if (s->h)
 		fhold_unref(s->h);
 	close(s->fd);
-	s->cb(s->arg, err);
+	if (s->b) {
+		DL_DELETE(s->b->syncs, s);
+		s->cb(s->arg, err);
+	} else if (s->orphan) {
+		s->orphan(s->arg);
+	}
 	free(s);
 }
 
@@ -171,7 +188,18 @@ int fb_sync_fd(struct file_backend *b, int fd, struct fhold *h, lk_done_cb cb, v
 	}
 	if (h)
 		h->ops++;
+	s->b = b;
+	DL_APPEND(b->syncs, s);
 	return 0;
+}
+
+void fb_forget_syncs(struct file_backend *b)
+{
+	struct syncing *s;
+
+	DL_FOREACH(b->syncs, s) {
+		s->b = NULL;
+	}
 }
 
 int fb_sync(struct lk_backend *base, struct lk_hold *h, lk_done_cb cb, void *arg)
@@ -235,6 +263,14 @@ static void rename_synced(void *arg, int err)
 	free(r);
 }
 
+static void rename_orphaned(void *arg)
+{
+	struct renaming *r = arg;
+
+	fhold_unref(r->from);
+	free(r);
+}
+
 /* Contents move, inodes stay, for the same reason as in fb_remove. */
 int fb_rename(struct lk_backend *base, struct lk_hold *from, struct lk_hold *to, lk_done_cb cb, void *arg)
 {
@@ -261,6 +297,7 @@ int fb_rename(struct lk_backend *base, struct lk_hold *from, struct lk_hold *to,
 		free(r);
 		return err;
 	}
-	r->from->ops++; // NOLINT(clang-analyzer-unix.Malloc): rename_synced frees it
+	r->b->syncs->prev->orphan = rename_orphaned; /* the one just begun */
+	r->from->ops++;				     // NOLINT(clang-analyzer-unix.Malloc): rename_synced frees it
 	return 0;
 }
