@@ -261,6 +261,7 @@ int lk_remove(struct lk_backend *b, struct lk_hold *hold, lk_done_cb cb, void *a
 
 int lk_rename(struct lk_backend *b, struct lk_hold *from, struct lk_hold *to, lk_done_cb cb, void *arg)
 {
+	assert(from != to);
 	return from->lost || to->lost ? -ESTALE : b->impl->rename(b, from, to, cb, arg);
 }
 

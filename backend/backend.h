@@ -1,6 +1,6 @@
 /* What a backend is: the users' side (fs/) of the locking.
  *
- * Rules, kept by every backend and asserted by backend/checked.c:
+ * Rules, kept by every backend and asserted by backend/backend.c:
  *  - Errors are negative errno. A call that returns < 0 never calls back; one
  *    that returns 0 calls back exactly once, from a later turn of the loop.
  *  - Memory of a request stays valid, and its in-fields unchanged, until its
@@ -163,7 +163,8 @@ enum lk_refusal {
 
 /* --- the calls --- */
 
-/* -EINVAL (bad slots), -ENOLCK (max_waiters, descriptors, memory). */
+/* -EINVAL (bad slots), -ENOLCK (max_waiters, descriptors, memory), -ENAMETOOLONG, -ENOENT (no valid name, or
+ * its namespace is missing), -EISDIR (it is a namespace); the last two perhaps through done. */
 int lk_acquire(struct lk_backend *b, struct lk_request *req);
 /* err: what the callback shall say: -EINTR, -ETIMEDOUT, -ECANCELED. Safe to
  * call from anywhere, also when the callback is already under way. */

@@ -1,6 +1,6 @@
 /* What a backend is: the implementers' side. One static const lk_impl each.
  * The rules stand in backend/backend.h; each lk_X call goes to impl->X, with
- * backend/checked.c between them in debug builds. */
+ * backend/backend.c between them. */
 #ifndef BACKEND_INTERFACE_H
 #define BACKEND_INTERFACE_H
 

@@ -138,7 +138,7 @@ void fname_settle(struct fname *n);
 int fslot_path(const struct fname *n, unsigned idx, char *out, size_t size);
 int fslot_at(const struct fname *n);
 /* Locks the slot's own descriptor anew: SH <-> EX. 0, -EAGAIN (kept as it
- * was) or -ESTALE (the kernel gave it to another meanwhile). */
+ * was) or -ESTALE (the kernel gave it to another meanwhile: closed). */
 int fslot_convert(struct fslot *s, enum lk_mode mode);
 /* Still the file at its path? */
 bool fslot_in_place(const struct fslot *s);

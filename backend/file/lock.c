@@ -315,6 +315,9 @@ static int convert(struct fwait *w)
 		err = fslot_convert(h->slot, LK_EXCLUSIVE);
 		if (err == 0)
 			err = next_token(w->b, n, &h->pub.token);
+		/* Without a token it is no exclusive hold, so its flock may not stay one. */
+		if (err && h->slot->phys == LK_EXCLUSIVE && fslot_convert(h->slot, LK_SHARED) < 0)
+			err = -ESTALE;
 	}
 	if (err == -ESTALE)
 		fhold_lose(h);

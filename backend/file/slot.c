@@ -216,6 +216,8 @@ int fslot_convert(struct fslot *s, enum lk_mode mode)
 	/* Linux drops the old lock before it tries the new one. */
 	if (flock(s->fd, flock_op(s->phys) | LOCK_NB) == 0)
 		return -EAGAIN;
+	/* Closed, so that no pump can hand on a flock that is not ours any more. */
+	drop_fd(s);
 	return -ESTALE;
 }
 

@@ -73,16 +73,16 @@ static void on_released(void *arg, int err, const redisReply *reply)
 {
 	struct rrelease *r = arg;
 	struct redis_backend *b = r->b;
+	/* May end the session, which frees every release that is not `sent`: not this one. */
+	const char *word = err ? "" : script_word(b, reply);
 
-	r->sent = false;
-	/* Lost on the way: sent again after the reconnect. */
-	if (err == -EHOSTDOWN && *r->sid) {
+	/* Lost on the way, or too late on its connection: sent again. */
+	if ((err == -EHOSTDOWN || strcmp(word, "OLD") == 0) && *r->sid) {
+		r->sent = false;
 		retry_soon(b);
 		return;
 	}
-	if (err == 0)
-		(void)script_word(b, reply);
-	else if (*r->sid)
+	if (err && *r->sid)
 		pl_log_limited(&b->log_odd, PL_ERROR, "%s: cannot release '%s': %s", wire_where(b->conn), r->kn + 1,
 			       strerror(-err));
 	DL_DELETE(b->releases, r);

@@ -3,38 +3,25 @@
 
 #include "backend/file/file.h"
 #include "base/log.h"
+#include "tests/unit/folder_fixture.h"
 
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-static char dir[64];
+static struct folder folder;
 
 static void make(void)
 {
-	snprintf(dir, sizeof(dir), "/tmp/plockfs-contract-XXXXXX");
-	assert_non_null(mkdtemp(dir));
-}
-
-static int drop_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	return remove(path);
+	assert_int_equal(folder_make(&folder), 0);
 }
 
 static void drop(void)
 {
-	assert_int_equal(nftw(dir, drop_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(folder_remove(&folder), 0);
 }
 
 static struct lk_backend *open_dir(const struct lk_config *config)
 {
 	struct lk_backend *b = NULL;
 	const char *why = "";
-	int err = lk_file_backend_open(config, dir, &b, &why);
+	int err = lk_file_backend_open(config, folder.path, &b, &why);
 
 	if (err)
 		fail_msg("%s: %s", why, strerror(-err));
@@ -49,7 +36,7 @@ static void remove_file(struct lk_backend *b, struct lk_hold *hold)
 	(void)b;
 	if (hold->kind == LK_SEM)
 		return; /* the files of slots are not watched */
-	snprintf(path, sizeof(path), "%s/locks/%s", dir, hold->name);
+	snprintf(path, sizeof(path), "%s/locks/%s", folder.path, hold->name);
 	assert_int_equal(unlink(path), 0);
 }
 
@@ -64,6 +51,8 @@ static const struct contract_world files = {
 
 int main(void)
 {
+	if (no_openat2())
+		return 0;
 	pl_log_level(PL_ERROR);
 	return contract_run(&files);
 }

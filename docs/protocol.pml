@@ -1,0 +1,177 @@
+/* The lease of plockfs's Redis backend, for spin: never two believers.
+ *
+ * Two mounts, one server that may lose its memory once, and a clock. Each message takes any
+ * time: between being sent, being executed and being answered the clock may go on as it likes. A mount
+ * that is stopped is one that takes no step for a while; it believes in nothing once it goes on, because it
+ * looks at its deadline first. So a mount *believes* while it has the hold and its deadline has not passed.
+ *
+ *   -DNO_DEADLINE  rule 1 removed: a hold is believed whatever the clock says
+ *   -DLATE_REPLY   rule 2 removed: a heartbeat's answer counts from when it arrives
+ *   -DNO_GRACE     rule 3 removed: a server without memory grants at once
+ * Each of them has a counter-example; tests/model runs all four.
+ */
+#define TTL 3
+#define MARGIN 1
+#define MAXT 8
+
+byte now;
+byte epoch = 1;		/* of the server */
+byte grace;		/* no grant before */
+byte holder;		/* 1, 2, or 0 */
+byte lease[3];		/* end of the session's lease; 0: the server does not know it */
+bool restarted;
+
+bool has[3];		/* the mount has been told that it holds */
+byte deadline[3];
+byte known[3];		/* the epoch that the mount knows */
+
+#ifdef NO_DEADLINE
+#define believes(i) (has[i])
+#else
+#define believes(i) (has[i] && now < deadline[i])
+#endif
+
+#ifdef LATE_REPLY
+#define BASE now
+#else
+#define BASE sent
+#endif
+
+#define check() assert(!(believes(1) && believes(2)))
+
+/* A session past its lease may be purged by whoever asks. */
+inline purge()
+{
+	if
+	:: holder != 0 && lease[holder] <= now -> lease[holder] = 0; holder = 0
+	:: else
+	fi
+}
+
+proctype mount(byte i)
+{
+	byte sent, said;
+	bool ok;
+
+	do
+	/* At the deadline everything is lost here, and a new session begins. */
+	:: atomic {
+		deadline[i] > 0 && now >= deadline[i] ->
+#ifndef NO_DEADLINE
+		has[i] = false;
+#endif
+		deadline[i] = 0; known[i] = 0
+	   }
+	/* hello: to a server of another epoch with what we hold, within the old deadline */
+	:: known[i] != epoch ->
+		sent = now;
+		/* ... on its way ... */
+		atomic {
+			said = epoch;
+			lease[i] = now + TTL;
+			if
+			:: holder == i && !has[i] -> holder = 0 /* bye to the old session */
+			:: else
+			fi;
+			ok = true;
+			if
+			:: has[i] && (holder == 0 || holder == i) -> holder = i /* claim */
+			:: has[i] && holder != 0 && holder != i -> ok = false
+			:: else
+			fi
+		};
+		/* ... the answer on its way ... */
+		atomic {
+			if
+			:: has[i] && !(ok && believes(i)) -> has[i] = false; deadline[i] = 0; known[i] = 0
+			:: else -> known[i] = said; deadline[i] = BASE + TTL - MARGIN
+			fi;
+			check()
+		}
+	/* the heartbeat */
+	:: known[i] == epoch && deadline[i] > now ->
+		sent = now;
+		atomic {
+			ok = (known[i] == epoch && lease[i] != 0);
+			if
+			:: ok -> lease[i] = now + TTL
+			:: else
+			fi
+		};
+		atomic {
+			if
+#ifdef LATE_REPLY
+			:: ok -> deadline[i] = BASE + TTL - MARGIN
+#else
+			:: ok && now < deadline[i] -> deadline[i] = BASE + TTL - MARGIN
+#endif
+			:: else
+			fi;
+			check()
+		}
+	/* acquire */
+	:: known[i] == epoch && deadline[i] > now && !has[i] ->
+		said = known[i];
+		atomic {
+			purge();
+			ok = (said == epoch && lease[i] != 0 && now >= grace && (holder == 0 || holder == i));
+			if
+			:: ok -> holder = i
+			:: else
+			fi
+		};
+		atomic {
+			if
+			:: ok && now < deadline[i] && known[i] == said -> has[i] = true
+			:: else -> /* not believed: given back */
+				if
+				:: ok && holder == i && epoch == said -> holder = 0
+				:: else
+				fi
+			fi;
+			check()
+		}
+	/* release */
+	:: has[i] && believes(i) ->
+		has[i] = false;
+		atomic {
+			if
+			:: holder == i && known[i] == epoch -> holder = 0
+			:: else
+			fi
+		}
+	:: now >= MAXT -> break
+	od
+}
+
+proctype clock()
+{
+	do
+	:: now < MAXT -> now++
+	:: else -> break
+	od
+}
+
+proctype failure()
+{
+	atomic {
+		!restarted && now < MAXT - TTL ->
+		restarted = true;
+		epoch++;
+		holder = 0;
+		lease[1] = 0;
+		lease[2] = 0;
+#ifndef NO_GRACE
+		grace = now + TTL;
+#endif
+	}
+}
+
+init {
+	atomic {
+		run mount(1);
+		run mount(2);
+		run clock();
+		run failure()
+	}
+}
