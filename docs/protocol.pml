@@ -12,7 +12,7 @@
  */
 #define TTL 3
 #define MARGIN 1
-#define MAXT 8
+#define MAXT 7
 
 byte now;
 byte epoch = 1;		/* of the server */
@@ -63,8 +63,7 @@ proctype mount(byte i)
 		deadline[i] = 0; known[i] = 0
 	   }
 	/* hello: to a server of another epoch with what we hold, within the old deadline */
-	:: known[i] != epoch ->
-		sent = now;
+	:: atomic { known[i] != epoch -> sent = now };
 		/* ... on its way ... */
 		atomic {
 			said = epoch;
@@ -86,11 +85,11 @@ proctype mount(byte i)
 			:: has[i] && !(ok && believes(i)) -> has[i] = false; deadline[i] = 0; known[i] = 0
 			:: else -> known[i] = said; deadline[i] = BASE + TTL - MARGIN
 			fi;
-			check()
+			check();
+			sent = 0; said = 0; ok = false /* fewer states */
 		}
 	/* the heartbeat */
-	:: known[i] == epoch && deadline[i] > now ->
-		sent = now;
+	:: atomic { known[i] == epoch && deadline[i] > now && deadline[i] < now + TTL - MARGIN -> sent = now };
 		atomic {
 			ok = (known[i] == epoch && lease[i] != 0);
 			if
@@ -107,11 +106,11 @@ proctype mount(byte i)
 #endif
 			:: else
 			fi;
-			check()
+			check();
+			sent = 0; ok = false
 		}
 	/* acquire */
-	:: known[i] == epoch && deadline[i] > now && !has[i] ->
-		said = known[i];
+	:: atomic { known[i] == epoch && deadline[i] > now && !has[i] -> said = known[i] };
 		atomic {
 			purge();
 			ok = (said == epoch && lease[i] != 0 && now >= grace && (holder == 0 || holder == i));
@@ -129,11 +128,11 @@ proctype mount(byte i)
 				:: else
 				fi
 			fi;
-			check()
+			check();
+			said = 0; ok = false
 		}
 	/* release */
-	:: has[i] && believes(i) ->
-		has[i] = false;
+	:: atomic { has[i] && believes(i) -> has[i] = false };
 		atomic {
 			if
 			:: holder == i && known[i] == epoch -> holder = 0
