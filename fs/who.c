@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -418,6 +419,12 @@ int who_signal(const struct lk_owner *o, int sig)
 	if (o->pid <= 0 || o->start == 0)
 		return -ESRCH;
 	fd = (int)syscall(SYS_pidfd_open, o->pid, 0);
+	if (fd < 0 && errno == ENOSYS) { /* before Linux 5.3: the pid may be reused in between */
+		err = stat_of(o, &st);
+		if (err == 0 && kill(o->pid, sig) < 0)
+			err = -errno;
+		return err == -ENOENT ? -ESRCH : err;
+	}
 	if (fd < 0)
 		return -errno;
 	/* Looked at after the pidfd stands for one process for good. */

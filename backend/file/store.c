@@ -10,6 +10,44 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Without openat2(2), before Linux 5.6: one component after the other. A link in the
+ * place of a folder is refused by O_NOFOLLOW, and `..` before anything is opened. */
+static int walk_openat(int at, const char *path, int flags, mode_t mode)
+{
+	char part[256];
+	int cur = at, next;
+	size_t len;
+
+	if (*path == '/' || !*path)
+		return *path ? -EXDEV : -ENOENT;
+	for (;;) {
+		len = strcspn(path, "/");
+		if (len == 0 || len >= sizeof(part) || (len == 2 && path[0] == '.' && path[1] == '.')) {
+			next = -1;
+			errno = len == 2 ? EXDEV : len ? ENAMETOOLONG : ENOENT;
+			break;
+		}
+		memcpy(part, path, len);
+		part[len] = '\0';
+		if (!path[len]) {
+			next = openat(cur, part, flags | O_NOFOLLOW, mode);
+			break;
+		}
+		next = openat(cur, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			break;
+		if (cur != at)
+			close(cur);
+		cur = next;
+		path += len + 1;
+	}
+	if (next < 0)
+		next = -errno;
+	if (cur != at)
+		close(cur);
+	return next;
+}
+
 int store_openat(int at, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
@@ -18,13 +56,19 @@ int store_openat(int at, const char *path, int flags, mode_t mode)
 		.mode = flags & O_CREAT ? mode : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
+	static bool missing;
 	int tries = 16;
-	long fd;
+	long fd = -1;
 
 	/* EAGAIN: a rename somewhere raced with the walk; the kernel asks to try again. */
-	do
+	while (!missing && fd < 0) {
 		fd = syscall(SYS_openat2, at, path, &how, sizeof(how));
-	while (fd < 0 && (errno == EINTR || (errno == EAGAIN && --tries > 0)));
+		missing = fd < 0 && errno == ENOSYS;
+		if (fd < 0 && errno != EINTR && (errno != EAGAIN || --tries == 0))
+			break;
+	}
+	if (missing)
+		return walk_openat(at, path, (int)how.flags, mode);
 	return fd < 0 ? -errno : (int)fd;
 }
 

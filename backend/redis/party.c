@@ -30,6 +30,13 @@ static void on_contention(struct redis_backend *b, const char *kn, bool yes)
 	}
 }
 
+static void break_hold(struct redis_backend *b, struct rhold *h)
+{
+	b->base.counters.broken++;
+	pl_log(PL_WARN, "lock '%s' of process %d broken by rm", h->pub.name, (int)h->pub.owner.pid);
+	rhold_lose(h, true);
+}
+
 static void on_party(struct redis_backend *b, char what, char *rest)
 {
 	const char *sid = next_word(&rest), *handle = next_word(&rest);
@@ -49,9 +56,7 @@ static void on_party(struct redis_backend *b, char what, char *rest)
 		if (w && more && rest)
 			rwait_granted(w, rest, *more == '1');
 	} else if (what == 'l' && h) {
-		b->base.counters.broken++;
-		pl_log(PL_WARN, "lock '%s' of process %d broken by rm", h->pub.name, (int)h->pub.owner.pid);
-		rhold_lose(h, true);
+		break_hold(b, h);
 	} else if (what == 'e' && w) {
 		rwait_fail(w, -ECANCELED);
 	}
@@ -75,6 +80,7 @@ struct telling {
 	struct redis_backend *b;
 	lk_done_cb cb;
 	void *arg;
+	struct pl_task task; /* an answer without the server */
 };
 
 static void on_told(void *arg, int err, const redisReply *reply)
@@ -112,9 +118,48 @@ static int tell(struct redis_backend *b, const char *op, const char *id, lk_done
 	return err;
 }
 
-int rb_break(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg)
+static void run_told(struct pl_task *task)
 {
-	return tell(rb_of(b), "break", id, cb, arg);
+	struct telling *t = (struct telling *)((char *)task - offsetof(struct telling, task));
+
+	t->cb(t->arg, 0);
+	free(t);
+}
+
+static void drop_told(struct pl_task *task)
+{
+	free((char *)task - offsetof(struct telling, task));
+}
+
+/* One of ours: its handle knows before the caller does. */
+static int break_here(struct redis_backend *b, struct rhold *h, lk_done_cb cb, void *arg)
+{
+	struct telling *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->b = b;
+	t->cb = cb;
+	t->arg = arg;
+	t->task.run = run_told;
+	t->task.drop = drop_told;
+	t->task.owner = b;
+	break_hold(b, h);
+	pl_defer(b->base.loop, &t->task);
+	return 0;
+}
+
+int rb_break(struct lk_backend *base, const char *id, lk_done_cb cb, void *arg)
+{
+	struct redis_backend *b = rb_of(base);
+	size_t len = strlen(b->sid);
+	struct rhold *h = NULL;
+
+	if (strncmp(id, b->sid, len) == 0 && id[len] == '/')
+		h = rhold_find(b, strtoull(id + len + 1, NULL, 10));
+	if (h)
+		return break_here(b, h, cb, arg);
+	return tell(b, "break", id, cb, arg);
 }
 
 int rb_end_wait(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg)

@@ -132,6 +132,7 @@ static void rb_destroy(struct lk_backend *base)
 		hold_stop(b);
 		value_stop(b);
 		look_stop(b);
+		pl_drop_tasks(b->base.loop, b);
 		session_stop(b);
 		wire_free(b->conn);
 	}

@@ -51,8 +51,6 @@ static const struct contract_world files = {
 
 int main(void)
 {
-	if (no_openat2())
-		return 0;
 	pl_log_level(PL_ERROR);
 	return contract_run(&files);
 }

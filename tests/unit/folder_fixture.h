@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,20 +69,6 @@ static inline unsigned open_descriptors(void)
 	if (d)
 		closedir(d);
 	return n;
-}
-
-/* Not under valgrind before 3.22: what needs openat2(2) cannot run there. Says so, as TAP has it. */
-static inline bool no_openat2(void)
-{
-	struct open_how how = { .flags = O_RDONLY };
-	long fd = syscall(SYS_openat2, AT_FDCWD, "/", &how, sizeof(how));
-
-	if (fd >= 0)
-		close((int)fd);
-	if (fd >= 0 || errno != ENOSYS)
-		return false;
-	puts("1..0 # SKIP no openat2(2) here");
-	return true;
 }
 
 #endif

@@ -185,16 +185,6 @@ static void test_start_time(void **state)
 	assert_in_range(o.start, before, after);
 }
 
-/* valgrind has no pidfd_open(2). */
-static bool no_pidfd(void)
-{
-	long fd = syscall(SYS_pidfd_open, getpid(), 0);
-
-	if (fd >= 0)
-		(void)close((int)fd);
-	return fd < 0 && errno == ENOSYS;
-}
-
 static void test_death_and_reuse(void **state)
 {
 	pid_t pid = child(NULL);
@@ -221,10 +211,6 @@ static void test_signal(void **state)
 	struct lk_owner o = owner_of_pid(*state, pid), other = o;
 	int status;
 
-	if (no_pidfd()) {
-		reap(pid);
-		skip();
-	}
 	other.start++;
 	assert_int_equal(who_signal(&other, SIGKILL), -ESRCH);
 	assert_int_equal(who_signal(&o, 0), 0);
