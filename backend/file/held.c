@@ -453,6 +453,7 @@ static int open_own(struct held *t)
 static int move_own(struct held *t, const char *name)
 {
 	size_t size = FILE_SIZE(t->room);
+	void *same = t->own;
 	int fd = openat(t->mounts, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), err;
 
 	if (fd < 0)
@@ -460,9 +461,10 @@ static int move_own(struct held *t, const char *name)
 	err = entries_in(t->fd) < t->room ? -EIO : -posix_fallocate(fd, 0, (off_t)size);
 	if (err == 0 && pwrite(fd, t->own, size, 0) != (ssize_t)size)
 		err = -EIO;
-	/* The same place: the mapping is t->own again. cppcheck-suppress leakReturnValNotUsed */
-	if (err == 0 && mmap(t->own, FILE_SIZE(ENTRIES_MAX), PROT_READ | PROT_WRITE,
-			     MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED)
+	if (err == 0)
+		same = mmap(t->own, FILE_SIZE(ENTRIES_MAX), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+	if (same == MAP_FAILED)
 		err = -errno;
 	if (err) {
 		close(fd);

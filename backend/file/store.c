@@ -14,7 +14,7 @@
  * place of a folder is refused by O_NOFOLLOW, and `..` before anything is opened. */
 static int walk_openat(int at, const char *path, int flags, mode_t mode)
 {
-	char part[256];
+	char part[256], link;
 	int cur = at, next;
 	size_t len;
 
@@ -34,8 +34,13 @@ static int walk_openat(int at, const char *path, int flags, mode_t mode)
 			break;
 		}
 		next = openat(cur, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (next < 0)
+		if (next < 0) {
+			if (errno == ENOTDIR && readlinkat(cur, part, &link, 1) >= 0)
+				errno = ELOOP;
+			else if (errno == EINVAL)
+				errno = ENOTDIR; /* readlink's: no link */
 			break;
+		}
 		if (cur != at)
 			close(cur);
 		cur = next;
