@@ -10,11 +10,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* O_DIRECTORY has a link answered with ENOTDIR; openat2 says ELOOP. */
+static int open_part(int at, const char *name, int flags, mode_t mode)
+{
+	int fd = openat(at, name, flags | O_NOFOLLOW, mode);
+	char c;
+
+	if (fd < 0 && errno == ENOTDIR)
+		errno = readlinkat(at, name, &c, 1) >= 0 ? ELOOP : ENOTDIR;
+	return fd;
+}
+
 /* Without openat2(2), before Linux 5.6: one component after the other. A link in the
  * place of a folder is refused by O_NOFOLLOW, and `..` before anything is opened. */
 static int walk_openat(int at, const char *path, int flags, mode_t mode)
 {
-	char part[256], link;
+	char part[256];
 	int cur = at, next;
 	size_t len;
 
@@ -30,17 +41,12 @@ static int walk_openat(int at, const char *path, int flags, mode_t mode)
 		memcpy(part, path, len);
 		part[len] = '\0';
 		if (!path[len]) {
-			next = openat(cur, part, flags | O_NOFOLLOW, mode);
+			next = open_part(cur, part, flags, mode);
 			break;
 		}
-		next = openat(cur, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (next < 0) {
-			if (errno == ENOTDIR && readlinkat(cur, part, &link, 1) >= 0)
-				errno = ELOOP;
-			else if (errno == EINVAL)
-				errno = ENOTDIR; /* readlink's: no link */
+		next = open_part(cur, part, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+		if (next < 0)
 			break;
-		}
 		if (cur != at)
 			close(cur);
 		cur = next;

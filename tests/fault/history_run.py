@@ -47,11 +47,11 @@ class ServerDied(Exception):
 
 
 class Run:
-    def __init__(self, seconds, seed, backend="redis", program=None):
+    def __init__(self, seconds, seed, backend="redis", program=None, often=None):
         self.dice = random.Random(seed)
         self.seed = seed
         self.backend = backend
-        self.weights = REDIS_FAULTS if backend == "redis" else FILE_FAULTS
+        self.weights = dict(REDIS_FAULTS if backend == "redis" else FILE_FAULTS, **(often or {}))
         self.until = time.monotonic() + seconds
         self.program = program
         self.work = tempfile.mkdtemp(prefix="plockfs-history-")
@@ -315,20 +315,34 @@ class HistoryMount(Mount):
                     self.kill()
 
 
+def run(seconds, seed, backend, program=None, often=None):
+    """(violations, counts); fails if a program broke down. often: weights of faults, in place of the usual ones."""
+    one = Run(seconds, seed, backend, program, often)
+    try:
+        violations = one.go()
+        errors = one.client_errors()
+    finally:
+        wrong = one.end()
+    counts = one.counts()
+    print(f"{backend}, seed {seed}: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
+    assert not errors and not wrong, (errors, wrong)
+    return violations, counts
+
+
 def main():
     seconds, seed = float(sys.argv[1]), int(sys.argv[2])
-    run = Run(seconds, seed, sys.argv[3] if len(sys.argv) > 3 else "redis")
+    one = Run(seconds, seed, sys.argv[3] if len(sys.argv) > 3 else "redis")
     wrong = []
     try:
-        violations = run.go()
-        print(" ".join(f"{v} {k}" for k, v in run.counts().items()))
+        violations = one.go()
+        print(" ".join(f"{v} {k}" for k, v in one.counts().items()))
         for v in violations[:10]:
             print(v.text())
-        print(run.client_errors(), end="")
+        print(one.client_errors(), end="")
     finally:
         path = os.path.join(tempfile.gettempdir(), f"plockfs-history-{seed}.jsonl")
-        run.save(path)
-        wrong = run.end()
+        one.save(path)
+        wrong = one.end()
     for text in wrong:
         print(text)
     if violations:

@@ -1,7 +1,7 @@
 """Random holds under random faults: what the clients saw must be what locks can do.
 
-First the rules, each on a small history made by hand; then real runs; then runs of programs with a planted bug, which
-the same rules must find.
+First the rules, each on a small history made by hand; then real runs. test_history_planted.py has runs of programs with
+a planted bug, which the same rules must find.
 """
 
 import errno
@@ -10,8 +10,7 @@ import os
 import pytest
 
 import history
-from history_run import Run, plant
-from plockmount import PLOCKFS
+from history_run import run
 
 TTL = 1.0
 
@@ -349,20 +348,6 @@ def test_left_over(story):
 
 # --- real runs ---
 
-def run(seconds, seed, backend, program=None):
-    """(violations, counts); fails if a program broke down."""
-    one = Run(seconds, seed, backend, program)
-    try:
-        violations = one.go()
-        errors = one.client_errors()
-    finally:
-        wrong = one.end()
-    counts = one.counts()
-    print(f"{backend}, seed {seed}: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
-    assert not errors and not wrong, (errors, wrong)
-    return violations, counts
-
-
 @pytest.mark.parametrize("backend, seconds, least", [("redis", 60, 2000), ("file", 30, 1000)])
 def test_run(backend, seconds, least):
     seed = int(os.environ.get("HISTORY_SEED", "1"))
@@ -370,45 +355,3 @@ def test_run(backend, seconds, least):
     assert not violations, "\n".join(v.text() for v in violations[:5])
     assert counts["steps"] >= least and counts["holds"] >= least / 2
     assert counts["faults"] >= seconds / 3, "too quiet"
-
-
-PLANTS = {
-    "exclusive among shared": (
-        "return not held or (held == 's' and mode == 's')",
-        "return not held or held == 's'", {"both hold"}),
-    "no grace after a loss of memory": (
-        "grace = now + math.max(ttl, tonumber(head[5]) or 0)",
-        "grace = now", {"both hold", "same slot", "lost without cause"}),
-    "sessions purged before their lease is over": (
-        "int(now), 'BYSCORE', 'LIMIT', 0, 4, 'WITHSCORES')\n"
-        "\tfor i = 1, #late, 2 do\n"
-        "\t\tif late[i] ~= sid and now >= dead_at(late[i], tonumber(late[i + 1])) then\n",
-        "int(now + 850), 'BYSCORE', 'LIMIT', 0, 4, 'WITHSCORES')\n"
-        "\tfor i = 1, #late, 2 do\n"
-        "\t\tif late[i] ~= sid then\n", {"both hold", "same slot", "lost without cause"}),
-    "tokens stand still": (
-        "floor = math.max(floor + 1, now_us)",
-        "floor = math.max(floor, 1)", {"token"}),
-    "slot 0 always free": (
-        "local _, slot = parse_hold(all[i])\n\t\ttaken[slot] = true",
-        "local _, k = parse_hold(all[i])\n\t\ttaken[k] = k > 0", {"same slot"}),
-    "a release wakes nobody": (
-        "\t\tdrop_wait(kn, member)\n\tend\n\tpump(kn)\n\treturn { 'OK' }\nend\n\nfunction ops.conv",
-        "\t\tdrop_wait(kn, member)\n\tend\n\treturn { 'OK' }\nend\n\nfunction ops.conv", {"starved"}),
-    "lost memory of values": (
-        "call('SETRANGE', V(name), int(off), data)\n",
-        "call('GET', V(name))\n", {"old value"}),
-}
-
-
-@pytest.mark.parametrize("name", PLANTS)
-def test_planted_bug_is_found(name, tmp_path):
-    old, new, kinds = PLANTS[name]
-    program = plant(PLOCKFS, str(tmp_path / "plockfs-planted"), old, new)
-    found = set()
-    for seed in range(1, 5):
-        violations, _ = run(14, seed, "redis", program)
-        found |= {v.kind for v in violations}
-        if found & kinds:
-            return
-    raise AssertionError(f"found only {found}")

@@ -124,7 +124,9 @@ def test_failover(sentinels, mounts, clients, ttl):
     fd_b = b.wait()
     assert token_of(b, fd_b) > token
     b.close(fd_b)
-    assert ttl < 5 or "locks lost" not in one.log_text(), one.log_text()
+    # Unless the Sentinels moved on a second time, and the new master had no replica for a while.
+    log = one.log_text()
+    assert ttl < 5 or "locks lost" not in log or "replicas confirm" in log, log
     heals(one, two, a, b)
 
 

@@ -38,11 +38,19 @@ static inline int teardown(void **state)
 	return err;
 }
 
+/* What a child has open when it is killed or exits is not leaked. */
+static inline void keep_reachable(struct held *t)
+{
+	static struct {
+		struct held *volatile at[64];
+		unsigned n;
+	} kept;
+
+	kept.at[kept.n++ % 64] = t;
+}
+
 static inline struct side mounted(const struct folder *dir, const char *id)
 {
-	/* A child that is killed or exits with its table open does not leak it. */
-	static struct held *volatile reachable[64];
-	static unsigned n;
 	struct side m = { .dir = dir };
 	char name[32];
 
@@ -54,7 +62,7 @@ static inline struct side mounted(const struct folder *dir, const char *id)
 	m.t = held_new(dir->fd, id);
 	if (!m.t)
 		abort();
-	reachable[n++ % 64] = m.t;
+	keep_reachable(m.t);
 	return m;
 }
 
