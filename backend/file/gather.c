@@ -82,8 +82,10 @@ void gather_waiter(struct gather *g, const struct lk_party *p)
 		g->waiters[g->n_waiters++] = *p;
 }
 
+/* The name may be freed before the other mounts have answered: it is copied. */
 static void name_here(struct gather *g, const struct fname *n)
 {
+	const char *name = g->name ? g->name : gather_string(g, fname_str(n));
 	struct lk_party p;
 	struct arb_holder *ah;
 	struct arb_waiter *aw;
@@ -98,7 +100,7 @@ static void name_here(struct gather *g, const struct fname *n)
 		p.host = g->b->base.host;
 		p.owner = h->pub.owner;
 		p.kind = n->arb.kind;
-		p.name = fname_str(n);
+		p.name = name;
 		p.mode = h->pub.mode;
 		p.slot = h->pub.slot;
 		p.token = h->pub.token;
@@ -115,7 +117,7 @@ static void name_here(struct gather *g, const struct fname *n)
 		p.host = g->b->base.host;
 		p.owner = w->req->owner;
 		p.kind = n->arb.kind;
-		p.name = fname_str(n);
+		p.name = name;
 		p.mode = w->req->mode;
 		p.slot_lo = w->req->slot_lo;
 		p.slot_hi = w->req->slot_hi;
