@@ -118,7 +118,8 @@ def test_failover(sentinels, mounts, clients, ttl):
         os.unlink(two.path("holders/locks/job", entry_of(two, a)))
         record((a, b), (a,), 1, at)
     record((a, b), (a, b), 30, at)
-    assert at[a] <= at[b], at
+    # A poll that is woken asks the mount once more before it returns; an open does not.
+    assert at[a] <= at[b] + 0.05, at
     a.wait()
     check_lost(a, fd)
     fd_b = b.wait()
