@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 struct lk_backend;
+struct lk_file; /* backend/files.h */
 struct lk_hold;
 
 /* A lock's name below locks/ ("job", "ops/deploy") or a semaphore's. Valid
@@ -46,6 +47,7 @@ struct lk_request {
 	enum lk_mode mode; /* semaphores: always LK_EXCLUSIVE */
 	bool try_only;	   /* -EAGAIN instead of waiting */
 	const char *name;
+	struct lk_file *file;	   /* or NULL: flock(2) of this open file, see backend/files.h; name is then a hint */
 	unsigned slot_lo, slot_hi; /* LK_SEM: any free slot of [lo, hi); LK_LOCK: 0, 1 */
 	struct lk_owner owner;
 	/* Convert this hold to `mode` instead of making one. Granted: the same
@@ -209,42 +211,6 @@ int lk_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg)
 int lk_ns_rename(struct lk_backend *b, const char *from, const char *to, lk_done_cb cb, void *arg);
 /* Changes what is not -1. */
 int lk_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
-
-/* --- files/: the same names as ordinary small files; opening takes nothing ---
- * Names below "" (the top) as for locks; a file exists or not, as POSIX has
- * it. flock(2) on a file is lk_acquire of the LK_LOCK of its name. */
-struct lk_file; /* an open file; the backend's memory until lk_file_close */
-struct lk_file_stat {
-	mode_t mode; /* type and permission bits: S_IFREG, S_IFDIR, S_IFLNK */
-	uid_t uid;
-	gid_t gid;
-	uint64_t size, nlink;
-	uint64_t ino;	       /* same for two names of one file */
-	uint64_t mtime, ctime; /* wall ns */
-};
-typedef void (*lk_file_stat_cb)(void *arg, int err, const struct lk_file_stat *st);
-typedef void (*lk_file_open_cb)(void *arg, int err, struct lk_file *file);
-/* -ENOENT, -ENOTDIR, -ELOOP never: a symbolic link itself is described. */
-int lk_file_stat(struct lk_backend *b, const char *name, lk_file_stat_cb cb, void *arg);
-int lk_file_fstat(struct lk_backend *b, struct lk_file *file, lk_file_stat_cb cb, void *arg);
-/* flags: the access mode, O_CREAT, O_EXCL, O_TRUNC, O_APPEND. perm, uid and
- * gid are for a file made by this call. Never follows a symbolic link. */
-int lk_file_open(struct lk_backend *b, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid,
-		 lk_file_open_cb cb, void *arg);
-int lk_file_read(struct lk_backend *b, struct lk_file *file, size_t size, off_t off, lk_io_cb cb, void *arg);
-int lk_file_write(struct lk_backend *b, struct lk_file *file, const void *data, size_t size, off_t off, lk_io_cb cb,
-		  void *arg);
-int lk_file_truncate(struct lk_backend *b, struct lk_file *file, uint64_t size, lk_done_cb cb, void *arg);
-int lk_file_sync(struct lk_backend *b, struct lk_file *file, lk_done_cb cb, void *arg);
-void lk_file_close(struct lk_backend *b, struct lk_file *file);
-int lk_file_unlink(struct lk_backend *b, const char *name, lk_done_cb cb, void *arg);
-/* flags: 0 or RENAME_NOREPLACE. */
-int lk_file_rename(struct lk_backend *b, const char *from, const char *to, unsigned flags, lk_done_cb cb, void *arg);
-/* What is not -1; mtime 0 leaves it. */
-int lk_file_setattr(struct lk_backend *b, const char *name, mode_t perm, uid_t uid, gid_t gid, uint64_t mtime,
-		    lk_done_cb cb, void *arg);
-/* Every file and folder in ns, also those that locks/ does not list. */
-int lk_file_list(struct lk_backend *b, const char *ns, lk_list_cb cb, void *arg);
 
 /* Looks at the clock: a process that was stopped must learn that its lease is
  * over before it serves anything more. Call before each request. */

@@ -4,9 +4,34 @@
 #ifndef BACKEND_INTERFACE_H
 #define BACKEND_INTERFACE_H
 
-#include "backend/backend.h"
+#include "backend/files.h"
 
 struct pl_loop;
+
+/* All there or none. */
+struct lk_files_impl {
+	int (*stat)(struct lk_backend *, const char *, lk_file_stat_cb, void *);
+	int (*open)(struct lk_backend *, const char *, int, mode_t, uid_t, gid_t, lk_file_open_cb, void *);
+	int (*unlink)(struct lk_backend *, const char *, lk_done_cb, void *);
+	int (*rename)(struct lk_backend *, const char *, const char *, unsigned, lk_done_cb, void *);
+	int (*link)(struct lk_backend *, const char *, const char *, lk_done_cb, void *);
+	int (*symlink)(struct lk_backend *, const char *, const char *, uid_t, gid_t, lk_done_cb, void *);
+	int (*readlink)(struct lk_backend *, const char *, lk_io_cb, void *);
+	int (*list)(struct lk_backend *, const char *, lk_list_cb, void *);
+	int (*setattr)(struct lk_backend *, struct lk_file *, const char *, const struct lk_file_attr *, lk_done_cb,
+		       void *);
+	int (*fstat)(struct lk_backend *, struct lk_file *, lk_file_stat_cb, void *);
+	int (*read)(struct lk_backend *, struct lk_file *, size_t, off_t, lk_io_cb, void *);
+	int (*write)(struct lk_backend *, struct lk_file *, const void *, size_t, off_t, lk_io_cb, void *);
+	int (*truncate)(struct lk_backend *, struct lk_file *, uint64_t, lk_done_cb, void *);
+	int (*sync)(struct lk_backend *, struct lk_file *, lk_done_cb, void *);
+	void (*close)(struct lk_backend *, struct lk_file *);
+	void (*on_lost)(struct lk_backend *, struct lk_file *, void (*fn)(void *arg), void *arg);
+	int (*range_set)(struct lk_backend *, struct lk_range_request *);
+	void (*range_cancel)(struct lk_backend *, struct lk_range_request *, int err);
+	int (*range_test)(struct lk_backend *, struct lk_file *, const struct ranges_lock *, lk_range_test_cb, void *);
+	int (*range_drop)(struct lk_backend *, struct lk_file *, uint64_t owner, lk_done_cb, void *);
+};
 
 struct lk_impl {
 	const char *name;
@@ -28,18 +53,7 @@ struct lk_impl {
 	int (*ns_remove)(struct lk_backend *, const char *, lk_done_cb, void *);
 	int (*ns_rename)(struct lk_backend *, const char *, const char *, lk_done_cb, void *);
 	int (*ns_chmod)(struct lk_backend *, const char *, mode_t, uid_t, gid_t, lk_done_cb, void *);
-	int (*file_stat)(struct lk_backend *, const char *, lk_file_stat_cb, void *);
-	int (*file_fstat)(struct lk_backend *, struct lk_file *, lk_file_stat_cb, void *);
-	int (*file_open)(struct lk_backend *, const char *, int, mode_t, uid_t, gid_t, lk_file_open_cb, void *);
-	int (*file_read)(struct lk_backend *, struct lk_file *, size_t, off_t, lk_io_cb, void *);
-	int (*file_write)(struct lk_backend *, struct lk_file *, const void *, size_t, off_t, lk_io_cb, void *);
-	int (*file_truncate)(struct lk_backend *, struct lk_file *, uint64_t, lk_done_cb, void *);
-	int (*file_sync)(struct lk_backend *, struct lk_file *, lk_done_cb, void *);
-	void (*file_close)(struct lk_backend *, struct lk_file *);
-	int (*file_unlink)(struct lk_backend *, const char *, lk_done_cb, void *);
-	int (*file_rename)(struct lk_backend *, const char *, const char *, unsigned, lk_done_cb, void *);
-	int (*file_setattr)(struct lk_backend *, const char *, mode_t, uid_t, gid_t, uint64_t, lk_done_cb, void *);
-	int (*file_list)(struct lk_backend *, const char *, lk_list_cb, void *);
+	const struct lk_files_impl *files; /* NULL: files/ is not of this backend */
 	void (*tick)(struct lk_backend *); /* may be NULL */
 	void (*destroy)(struct lk_backend *);
 };

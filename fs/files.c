@@ -182,17 +182,19 @@ static void setattr_rest(void *arg, int err)
 {
 	struct fileop *f = arg;
 	const struct stat *a = &f->attr;
+	struct lk_file_attr attr;
 	uint64_t mtime = 0;
 
 	if (err == 0 && (f->to_set & FUSE_SET_ATTR_MTIME_NOW))
 		mtime = pl_wall(server_of(f->req)->loop);
 	else if (err == 0 && (f->to_set & FUSE_SET_ATTR_MTIME))
 		mtime = (uint64_t)a->st_mtim.tv_sec * PL_SEC + (uint64_t)a->st_mtim.tv_nsec;
+	attr.perm = f->to_set & FUSE_SET_ATTR_MODE ? a->st_mode & 07777 : (mode_t)-1;
+	attr.uid = f->to_set & FUSE_SET_ATTR_UID ? a->st_uid : (uid_t)-1;
+	attr.gid = f->to_set & FUSE_SET_ATTR_GID ? a->st_gid : (gid_t)-1;
+	attr.mtime = mtime;
 	if (err == 0)
-		err = lk_file_setattr(backend_of(f), f->path,
-				      f->to_set & FUSE_SET_ATTR_MODE ? a->st_mode & 07777 : (mode_t)-1,
-				      f->to_set & FUSE_SET_ATTR_UID ? a->st_uid : (uid_t)-1,
-				      f->to_set & FUSE_SET_ATTR_GID ? a->st_gid : (gid_t)-1, mtime, setattr_done, f);
+		err = lk_file_setattr(backend_of(f), NULL, f->path, &attr, setattr_done, f);
 	if (err)
 		setattr_done(f, err);
 }

@@ -1,6 +1,8 @@
 /* Handles and the holds they own: one grant is released exactly once, here. */
 #include "fs/handle.h"
 
+#include "backend/files.h"
+
 #include "base/log.h"
 
 #include <stdlib.h>

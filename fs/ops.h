@@ -3,6 +3,7 @@
 #ifndef FS_OPS_H
 #define FS_OPS_H
 
+#include "backend/files.h"
 #include "fs/handle.h"
 
 /* fs/lookup.c */

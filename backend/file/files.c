@@ -84,7 +84,7 @@ static int answer_stat(struct file_backend *b, int err, const struct stat *st, l
 	return 0;
 }
 
-int fb_file_stat(struct lk_backend *base, const char *name, lk_file_stat_cb cb, void *arg)
+static int fb_file_stat(struct lk_backend *base, const char *name, lk_file_stat_cb cb, void *arg)
 {
 	struct stat st;
 	int err = store_stat(fb_of(base)->store.locks, name, &st);
@@ -92,7 +92,7 @@ int fb_file_stat(struct lk_backend *base, const char *name, lk_file_stat_cb cb, 
 	return answer_stat(fb_of(base), err, &st, cb, arg);
 }
 
-int fb_file_fstat(struct lk_backend *base, struct lk_file *file, lk_file_stat_cb cb, void *arg)
+static int fb_file_fstat(struct lk_backend *base, struct lk_file *file, lk_file_stat_cb cb, void *arg)
 {
 	struct stat st;
 	int err = fstat(file->fd, &st) < 0 ? -errno : 0;
@@ -100,7 +100,7 @@ int fb_file_fstat(struct lk_backend *base, struct lk_file *file, lk_file_stat_cb
 	return answer_stat(fb_of(base), err, &st, cb, arg);
 }
 
-int fb_file_open(struct lk_backend *base, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid,
+static int fb_file_open(struct lk_backend *base, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid,
 		 lk_file_open_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
@@ -140,7 +140,7 @@ int fb_file_open(struct lk_backend *base, const char *name, int flags, mode_t pe
 	return 0;
 }
 
-int fb_file_read(struct lk_backend *base, struct lk_file *file, size_t size, off_t off, lk_io_cb cb, void *arg)
+static int fb_file_read(struct lk_backend *base, struct lk_file *file, size_t size, off_t off, lk_io_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
 	char *buf;
@@ -158,7 +158,7 @@ int fb_file_read(struct lk_backend *base, struct lk_file *file, size_t size, off
 	return err;
 }
 
-int fb_file_write(struct lk_backend *base, struct lk_file *file, const void *data, size_t size, off_t off, lk_io_cb cb,
+static int fb_file_write(struct lk_backend *base, struct lk_file *file, const void *data, size_t size, off_t off, lk_io_cb cb,
 		  void *arg)
 {
 	struct file_backend *b = fb_of(base);
@@ -170,7 +170,7 @@ int fb_file_write(struct lk_backend *base, struct lk_file *file, const void *dat
 	return fb_later_io(b, cb, arg, n < 0 ? -errno : n, NULL, 0);
 }
 
-int fb_file_truncate(struct lk_backend *base, struct lk_file *file, uint64_t size, lk_done_cb cb, void *arg)
+static int fb_file_truncate(struct lk_backend *base, struct lk_file *file, uint64_t size, lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
 
@@ -179,19 +179,19 @@ int fb_file_truncate(struct lk_backend *base, struct lk_file *file, uint64_t siz
 	return fb_later_done(b, cb, arg, ftruncate(file->fd, (off_t)size) < 0 ? -errno : 0);
 }
 
-int fb_file_sync(struct lk_backend *base, struct lk_file *file, lk_done_cb cb, void *arg)
+static int fb_file_sync(struct lk_backend *base, struct lk_file *file, lk_done_cb cb, void *arg)
 {
 	return fb_sync_fd(fb_of(base), file->fd, NULL, cb, arg);
 }
 
-void fb_file_close(struct lk_backend *base, struct lk_file *file)
+static void fb_file_close(struct lk_backend *base, struct lk_file *file)
 {
 	(void)base;
 	close(file->fd);
 	free(file);
 }
 
-int fb_file_unlink(struct lk_backend *base, const char *name, lk_done_cb cb, void *arg)
+static int fb_file_unlink(struct lk_backend *base, const char *name, lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
 	const char *last;
@@ -205,7 +205,7 @@ int fb_file_unlink(struct lk_backend *base, const char *name, lk_done_cb cb, voi
 	return fb_later_done(b, cb, arg, err);
 }
 
-int fb_file_rename(struct lk_backend *base, const char *from, const char *to, unsigned flags, lk_done_cb cb, void *arg)
+static int fb_file_rename(struct lk_backend *base, const char *from, const char *to, unsigned flags, lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
 	const char *from_last, *to_last;
@@ -227,24 +227,25 @@ int fb_file_rename(struct lk_backend *base, const char *from, const char *to, un
 	return fb_later_done(b, cb, arg, err);
 }
 
-int fb_file_setattr(struct lk_backend *base, const char *name, mode_t perm, uid_t uid, gid_t gid, uint64_t mtime,
+static int fb_file_setattr(struct lk_backend *base, struct lk_file *file, const char *name, const struct lk_file_attr *attr,
 		    lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
-	int fd = store_openat(b->store.locks, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0), err = 0;
+	int fd = file ? dup(file->fd) : store_openat(b->store.locks, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	struct timespec times[2];
+	int err = 0;
 
 	if (fd < 0)
 		return fd;
-	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) < 0)
+	if ((attr->uid != (uid_t)-1 || attr->gid != (gid_t)-1) && fchown(fd, attr->uid, attr->gid) < 0)
 		err = -errno;
-	if (err == 0 && perm != (mode_t)-1 && fchmod(fd, perm) < 0)
+	if (err == 0 && attr->perm != (mode_t)-1 && fchmod(fd, attr->perm) < 0)
 		err = -errno;
-	if (err == 0 && mtime) {
+	if (err == 0 && attr->mtime) {
 		times[0].tv_nsec = UTIME_OMIT;
 		times[0].tv_sec = 0;
-		times[1].tv_sec = (time_t)(mtime / PL_SEC);
-		times[1].tv_nsec = (long)(mtime % PL_SEC);
+		times[1].tv_sec = (time_t)(attr->mtime / PL_SEC);
+		times[1].tv_nsec = (long)(attr->mtime % PL_SEC);
 		if (futimens(fd, times) < 0)
 			err = -errno;
 	}
@@ -252,8 +253,23 @@ int fb_file_setattr(struct lk_backend *base, const char *name, mode_t perm, uid_
 	return fb_later_done(b, cb, arg, err);
 }
 
-int fb_file_list(struct lk_backend *base, const char *ns, lk_list_cb cb, void *arg)
+static int fb_file_list(struct lk_backend *base, const char *ns, lk_list_cb cb, void *arg)
 {
 	/* Answered by the same walk as locks/, with everything in it. */
 	return fb_list_files(base, ns, cb, arg);
 }
+
+const struct lk_files_impl fb_files = {
+	.stat = fb_file_stat,
+	.open = fb_file_open,
+	.unlink = fb_file_unlink,
+	.rename = fb_file_rename,
+	.list = fb_file_list,
+	.setattr = fb_file_setattr,
+	.fstat = fb_file_fstat,
+	.read = fb_file_read,
+	.write = fb_file_write,
+	.truncate = fb_file_truncate,
+	.sync = fb_file_sync,
+	.close = fb_file_close,
+};

@@ -172,18 +172,7 @@ int fb_ns_rename(struct lk_backend *b, const char *from, const char *to, lk_done
 int fb_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
 
 /* files.c */
-int fb_file_stat(struct lk_backend *, const char *, lk_file_stat_cb, void *);
-int fb_file_fstat(struct lk_backend *, struct lk_file *, lk_file_stat_cb, void *);
-int fb_file_open(struct lk_backend *, const char *, int, mode_t, uid_t, gid_t, lk_file_open_cb, void *);
-int fb_file_read(struct lk_backend *, struct lk_file *, size_t, off_t, lk_io_cb, void *);
-int fb_file_write(struct lk_backend *, struct lk_file *, const void *, size_t, off_t, lk_io_cb, void *);
-int fb_file_truncate(struct lk_backend *, struct lk_file *, uint64_t, lk_done_cb, void *);
-int fb_file_sync(struct lk_backend *, struct lk_file *, lk_done_cb, void *);
-void fb_file_close(struct lk_backend *, struct lk_file *);
-int fb_file_unlink(struct lk_backend *, const char *, lk_done_cb, void *);
-int fb_file_rename(struct lk_backend *, const char *, const char *, unsigned, lk_done_cb, void *);
-int fb_file_setattr(struct lk_backend *, const char *, mode_t, uid_t, gid_t, uint64_t, lk_done_cb, void *);
-int fb_file_list(struct lk_backend *, const char *, lk_list_cb, void *);
+extern const struct lk_files_impl fb_files;
 
 /* peer.c: listens anew, in a folder made anew */
 void peers_again(struct peers *p);

@@ -267,8 +267,6 @@ void value_free(struct redis_backend *b);
 int rb_stat(struct lk_backend *b, enum lk_kind kind, const char *name, enum lk_depth depth, lk_stat_cb cb, void *arg);
 int rb_list(struct lk_backend *b, enum lk_kind kind, const char *ns, lk_list_cb cb, void *arg);
 int rb_view(struct lk_backend *b, enum lk_kind kind, const char *name, lk_view_cb cb, void *arg);
-/* files/ of this backend: empty. */
-int rb_list_nothing(struct lk_backend *b, const char *ns, lk_list_cb cb, void *arg);
 void look_free(struct redis_backend *b);
 int rb_ns_make(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
 int rb_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg);

@@ -477,22 +477,3 @@ int rb_list(struct lk_backend *base, enum lk_kind kind, const char *ns, lk_list_
 	return 0;
 }
 
-static void run_list_nothing(struct pl_task *task)
-{
-	struct rlook *l = (struct rlook *)((char *)task - offsetof(struct rlook, task));
-
-	answer_list(l, NULL);
-	look_end(l);
-}
-
-int rb_list_nothing(struct lk_backend *base, const char *ns, lk_list_cb cb, void *arg)
-{
-	struct rlook *l = look_new(rb_of(base), LK_LOCK, ns, arg);
-
-	if (!l)
-		return -ENOMEM;
-	l->list_cb = cb;
-	l->task.run = run_list_nothing;
-	pl_defer(base->loop, &l->task);
-	return 0;
-}

@@ -14,77 +14,6 @@
 #define PASSWORD_MAX 4096
 #define START_TIME PL_SEC
 
-/* --- files/: not of this backend --- */
-
-static int no_file_stat(struct lk_backend *b, const char *name, lk_file_stat_cb cb, void *arg)
-{
-	(void)b, (void)name, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
-static int no_file_fstat(struct lk_backend *b, struct lk_file *file, lk_file_stat_cb cb, void *arg)
-{
-	(void)b, (void)file, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
-static int no_file_open(struct lk_backend *b, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid,
-			lk_file_open_cb cb, void *arg)
-{
-	(void)b, (void)name, (void)flags, (void)perm, (void)uid, (void)gid, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
-static int no_file_read(struct lk_backend *b, struct lk_file *f, size_t size, off_t off, lk_io_cb cb, void *arg)
-{
-	(void)b, (void)f, (void)size, (void)off, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
-static int no_file_write(struct lk_backend *b, struct lk_file *f, const void *data, size_t size, off_t off, lk_io_cb cb,
-			 void *arg)
-{
-	(void)b, (void)f, (void)data, (void)size, (void)off, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
-static int no_file_truncate(struct lk_backend *b, struct lk_file *f, uint64_t size, lk_done_cb cb, void *arg)
-{
-	(void)b, (void)f, (void)size, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
-static int no_file_sync(struct lk_backend *b, struct lk_file *f, lk_done_cb cb, void *arg)
-{
-	(void)b, (void)f, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
-static void no_file_close(struct lk_backend *b, struct lk_file *f)
-{
-	(void)b, (void)f;
-}
-
-static int no_file_unlink(struct lk_backend *b, const char *name, lk_done_cb cb, void *arg)
-{
-	(void)b, (void)name, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
-static int no_file_rename(struct lk_backend *b, const char *from, const char *to, unsigned flags, lk_done_cb cb,
-			  void *arg)
-{
-	(void)b, (void)from, (void)to, (void)flags, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
-static int no_file_setattr(struct lk_backend *b, const char *name, mode_t perm, uid_t uid, gid_t gid, uint64_t mtime,
-			   lk_done_cb cb, void *arg)
-{
-	(void)b, (void)name, (void)perm, (void)uid, (void)gid, (void)mtime, (void)cb, (void)arg;
-	return -EOPNOTSUPP;
-}
-
 /* --- the end --- */
 
 static void free_entries(struct redis_backend *b)
@@ -171,18 +100,6 @@ static const struct lk_impl redis_impl = {
 	.ns_remove = rb_ns_remove,
 	.ns_rename = rb_ns_rename,
 	.ns_chmod = rb_ns_chmod,
-	.file_stat = no_file_stat,
-	.file_fstat = no_file_fstat,
-	.file_open = no_file_open,
-	.file_read = no_file_read,
-	.file_write = no_file_write,
-	.file_truncate = no_file_truncate,
-	.file_sync = no_file_sync,
-	.file_close = no_file_close,
-	.file_unlink = no_file_unlink,
-	.file_rename = no_file_rename,
-	.file_setattr = no_file_setattr,
-	.file_list = rb_list_nothing,
 	.tick = rb_tick,
 	.destroy = rb_destroy,
 };
