@@ -169,7 +169,7 @@ int lk_acquire(struct lk_backend *b, struct lk_request *req)
 
 	if (req->slot_lo >= req->slot_hi || req->slot_hi > LK_SLOTS_MAX || (req->kind == LK_LOCK && req->slot_hi != 1))
 		return -EINVAL;
-	err = lk_name_check(req->name);
+	err = req->file || req->convert ? 0 : lk_name_check(req->name);
 	if (err)
 		return err;
 	CHECK(err = check_begin(b, req));

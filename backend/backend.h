@@ -105,7 +105,7 @@ struct lk_view {
 	bool partial;	/* some mount or server did not answer */
 };
 
-enum lk_type { LK_T_NONE, LK_T_NAME, LK_T_NAMESPACE };
+enum lk_type { LK_T_NONE, LK_T_NAME, LK_T_NAMESPACE, LK_T_LINK /* lk_file_list only */ };
 
 struct lk_stat {
 	enum lk_type type; /* LK_T_NONE: valid, but nobody uses it */

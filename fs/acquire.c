@@ -20,6 +20,7 @@ struct acquisition {
 	struct pl_task interrupt;
 	struct pl_timer *timer;
 	bool timed;
+	bool unseen;
 	bool no_wait; /* timeout=0: a try that says ETIMEDOUT */
 	void (*done)(void *arg, int err, struct lk_hold *hold);
 	void (*gave_up)(void *arg);
@@ -78,7 +79,7 @@ static void on_queued(struct lk_request *req)
 
 	/* A wait with a timeout does end, so nobody can be in a deadlock through it.
 	 * Without memory for it the wait only goes unseen by deadlock detection. */
-	if (!a->timed)
+	if (!a->timed && !a->unseen)
 		(void)waitgraph_wait_add(a->server->graph, &a->graph, req->kind, a->name, &req->owner, req->mode,
 					 req->slot_lo, req->slot_hi);
 }
@@ -131,6 +132,8 @@ int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *s
 	a->req.try_only = spec->try_only;
 	a->no_wait = spec->no_wait;
 	a->req.name = a->name;
+	a->req.file = spec->file;
+	a->unseen = spec->unseen;
 	a->req.slot_lo = spec->slot_lo;
 	a->req.slot_hi = spec->slot_hi;
 	a->req.convert = spec->convert;
@@ -140,7 +143,7 @@ int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *s
 	a->req.arg = a;
 	owner = &a->req.owner;
 	owner_of(req, owner);
-	if (!spec->try_only && !a->timed && !spec->convert &&
+	if (!spec->try_only && !a->timed && !spec->unseen && !spec->convert &&
 	    waitgraph_would_deadlock(s->graph, spec->kind, a->name, owner, spec->mode, spec->slot_lo, spec->slot_hi)) {
 		lk_count_refused(s->backend, LK_R_DEADLOCK);
 		free(a);

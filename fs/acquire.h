@@ -14,6 +14,8 @@ struct acquire_spec {
 	bool no_wait;	     /* a try because of timeout=0: says -ETIMEDOUT, not -EAGAIN */
 	uint64_t timeout_ns; /* 0: for ever */
 	struct lk_hold *convert;
+	struct lk_file *file; /* flock(2) of this file; NULL for locks/ and sems/ */
+	bool unseen;	      /* by deadlock detection: `name` does not tell which lock it is */
 	void (*done)(void *arg, int err, struct lk_hold *hold);
 	/* The hold of `convert` is given up for waiting: inside acquire_start, or later. May be NULL. */
 	void (*gave_up)(void *arg);

@@ -83,7 +83,8 @@ void attr_lock(const struct server *s, const struct node *n, const struct lk_sta
 void attr_file(const struct node *n, const struct lk_file_stat *fs, struct stat *st)
 {
 	memset(st, 0, sizeof(*st));
-	st->st_ino = n->id;
+	/* Programs tell two names of one file from two files by this number. */
+	st->st_ino = n->kind == N_FILE ? fs->ino : n->id;
 	st->st_mode = fs->mode;
 	st->st_nlink = fs->nlink;
 	st->st_uid = fs->uid;

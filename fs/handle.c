@@ -1,7 +1,7 @@
 /* Handles and the holds they own: one grant is released exactly once, here. */
 #include "fs/handle.h"
 
-#include "backend/files.h"
+#include "fs/ops.h"
 
 #include "base/log.h"
 
@@ -37,8 +37,12 @@ void handle_free(struct handle *h)
 
 	handle_give_back(h);
 	drop_poll(h);
-	if (h->file)
+	if (h->file) {
+		ranges_release(h);
+		DL_DELETE2(h->node->opened, h, file_prev, file_next);
 		lk_file_close(h->server->backend, h->file);
+	}
+	free(h->range_owners);
 	for (i = 0; i < h->n_entries; i++)
 		free(h->entries[i].name);
 	free(h->entries);
@@ -99,9 +103,10 @@ static void notify_poll(struct handle *h)
 	drop_poll(h);
 }
 
-static void on_lost(struct lk_hold *hold)
+void handle_lost(void *arg)
 {
-	struct handle *h = hold->arg;
+	struct handle *h = arg;
+	const char *name = h->node->path;
 	int err;
 
 	if (h->lost)
@@ -113,8 +118,13 @@ static void on_lost(struct lk_hold *hold)
 		return;
 	err = who_signal(&h->owner, h->lost_signal);
 	if (err)
-		pl_log(PL_WARN, "lock '%s' lost: cannot signal process %d: %s", h->node->path, (int)h->owner.pid,
+		pl_log(PL_WARN, "lock '%s' lost: cannot signal process %d: %s", name, (int)h->owner.pid,
 		       strerror(-err));
+}
+
+static void on_lost(struct lk_hold *hold)
+{
+	handle_lost(hold->arg);
 }
 
 static void on_contended(struct lk_hold *hold)

@@ -27,6 +27,9 @@ struct handle {
 	struct handle *prev, *next;
 	/* H_FILE */
 	struct lk_file *file;
+	struct handle *file_prev, *file_next; /* of node->opened */
+	uint64_t *range_owners;		      /* who asked for byte ranges through it */
+	size_t n_range_owners;
 	/* H_TEXT */
 	char *text;
 	size_t text_len;
@@ -49,6 +52,8 @@ void handle_reply_open(fuse_req_t req, struct handle *h, struct fuse_file_info *
 /* Appends a copy of name. 0 or -ENOMEM. */
 int handle_add_entry(struct handle *h, const char *name, mode_t type);
 
+/* Its lock is lost: ESTALE from now on, and whoever wants to know is told. arg: the handle. */
+void handle_lost(void *arg);
 /* From now on `hold` is the handle's: on_lost and on_contended report to it. */
 void handle_take_hold(struct handle *h, struct lk_hold *hold);
 /* The hold goes back to the backend; nothing happens without one. */

@@ -177,6 +177,9 @@ void lock_flock(fuse_req_t req, struct handle *h, int op)
 	f->h = h;
 	f->spec.kind = h->kind == H_SEM ? LK_SEM : LK_LOCK;
 	f->spec.name = h->hold ? h->hold->name : h->node->path;
+	f->spec.file = h->file;
+	/* A file without a name has a lock that is not of any name. */
+	f->spec.unseen = h->kind == H_FILE && !h->hold && !h->node->hashed;
 	f->spec.slot_lo = h->kind == H_SEM && h->node->slot >= 0 ? (unsigned)h->node->slot : 0;
 	f->spec.slot_hi = h->kind == H_SEM && h->node->slot < 0 ? h->node->bound : f->spec.slot_lo + 1;
 	f->spec.done = flock_done;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "fs/channel.h"
 #include "fs/handle.h"
+#include "fs/init_flags.h"
 #include "fs/mount.h"
 #include "fs/server.h"
 
@@ -130,7 +131,9 @@ static int open_session(struct program *p)
 	fuse_opt_free_args(&args);
 	if (!p->server.se)
 		return -EINVAL;
-	return fuse_session_mount(p->server.se, p->opt.mountpoint) == 0 ? 0 : -EIO;
+	if (fuse_session_mount(p->server.se, p->opt.mountpoint) != 0)
+		return -EIO;
+	return init_flags_install(p->server.se);
 }
 
 static int start(struct program *p)
@@ -168,8 +171,10 @@ static void stop(struct program *p)
 {
 	struct server *s = &p->server;
 
-	if (s->backend && s->loop)
+	if (s->backend && s->loop) {
 		acquire_cancel_all(s);
+		ranges_cancel_all(s);
+	}
 	if (p->channel)
 		channel_close(p->channel);
 	if (s->se) {

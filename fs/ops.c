@@ -112,27 +112,43 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-	(void)parent;
-	(void)name;
-	(void)mode;
+	struct node *p = node_get(&server_of(req)->nodes, parent);
+
 	(void)rdev;
-	reply_err(req, -EPERM);
+	if (p && p->kind == N_FILES && S_ISREG(mode))
+		files_mknod(req, p, name, mode);
+	else
+		reply_err(req, p ? -EPERM : -ESTALE);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
-	(void)ino;
-	(void)newparent;
-	(void)newname;
-	reply_err(req, -EPERM);
+	struct node *n = node_get(&server_of(req)->nodes, ino), *to = node_get(&server_of(req)->nodes, newparent);
+
+	if (n && to && n->kind == N_FILE && to->kind == N_FILES)
+		files_link(req, n, to, newname);
+	else
+		reply_err(req, n && to ? -EPERM : -ESTALE);
 }
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
-	(void)link;
-	(void)parent;
-	(void)name;
-	reply_err(req, -EPERM);
+	struct node *p = node_get(&server_of(req)->nodes, parent);
+
+	if (p && p->kind == N_FILES)
+		files_symlink(req, link, p, name);
+	else
+		reply_err(req, p ? -EPERM : -ESTALE);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct node *n = node_get(&server_of(req)->nodes, ino);
+
+	if (n && n->kind == N_FILE)
+		files_readlink(req, n);
+	else
+		reply_err(req, n ? -EINVAL : -ESTALE);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -156,7 +172,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	if (off < 0)
 		reply_err(req, -EINVAL);
 	else if (h->kind == H_FILE)
-		files_write(req, h, buf, size, off);
+		files_write(req, h, buf, size, off, fi->flags & O_APPEND);
 	else
 		value_write(req, h, buf, size, off, fi->flags & O_APPEND);
 }
@@ -164,8 +180,14 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 /* Each close of a descriptor: says whether the lock was kept to the end. */
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct handle *h = handle_of(fi);
+	int err = h->lost ? -ESTALE : 0;
+
 	(void)ino;
-	reply_err(req, handle_of(fi)->lost ? -ESTALE : 0);
+	if (h->kind == H_FILE && h->server->range_owners)
+		ranges_flush(req, h, fi->lock_owner, err);
+	else
+		reply_err(req, err);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -228,6 +250,7 @@ const struct fuse_lowlevel_ops plockfs_ops = {
 	.unlink = op_unlink,
 	.symlink = op_symlink,
 	.link = op_link,
+	.readlink = op_readlink,
 	.rename = op_rename,
 	.create = op_create,
 	.open = op_open,
@@ -237,6 +260,8 @@ const struct fuse_lowlevel_ops plockfs_ops = {
 	.release = op_release,
 	.fsync = op_fsync,
 	.flock = op_flock,
+	.getlk = op_getlk,
+	.setlk = op_setlk,
 	.poll = op_poll,
 	.opendir = op_opendir,
 	.readdir = op_readdir,

@@ -80,22 +80,34 @@ void party_opendir(fuse_req_t req, struct node *n, struct fuse_file_info *fi);
 void text_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi);
 void text_read(fuse_req_t req, struct handle *h, size_t size, off_t off);
 
-/* fs/files.c: files/ */
+/* fs/files.c, files_open.c, files_names.c: files/ */
 void files_lookup(fuse_req_t req, struct node *parent, const char *name);
 void files_getattr(fuse_req_t req, struct node *n, struct handle *h);
 void files_setattr(fuse_req_t req, struct node *n, const struct stat *attr, int to_set, struct handle *h);
 void files_create(fuse_req_t req, struct node *parent, const char *name, mode_t mode, struct fuse_file_info *fi);
 void files_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi);
 void files_read(fuse_req_t req, struct handle *h, size_t size, off_t off);
-void files_write(fuse_req_t req, struct handle *h, const char *buf, size_t size, off_t off);
+void files_write(fuse_req_t req, struct handle *h, const char *buf, size_t size, off_t off, bool append);
 void files_fsync(fuse_req_t req, struct handle *h);
 void files_unlink(fuse_req_t req, struct node *parent, const char *name);
 void files_rename(fuse_req_t req, struct node *from, const char *name, struct node *to, const char *newname,
 		  unsigned int flags);
+void files_mknod(fuse_req_t req, struct node *parent, const char *name, mode_t mode);
+void files_link(fuse_req_t req, struct node *n, struct node *to, const char *newname);
+void files_symlink(fuse_req_t req, const char *target, struct node *parent, const char *name);
+void files_readlink(fuse_req_t req, struct node *n);
 void files_opendir(fuse_req_t req, struct node *n, struct fuse_file_info *fi);
 
 /* fs/xattr.c */
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+
+/* fs/ranges.c: fcntl(2) */
+void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
+void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock, int sleep);
+/* close(2) by the process that owner stands for: its ranges go, then FLUSH is answered with err. */
+void ranges_flush(fuse_req_t req, struct handle *h, uint64_t owner, int err);
+/* The open file goes: so do ranges that were locked through it. */
+void ranges_release(struct handle *h);
 
 #endif

@@ -27,6 +27,8 @@ struct server {
 	uint64_t requests; /* read from the kernel so far */
 	uint64_t open_handles;
 	struct handle *handles;		  /* utlist DL, all that are open */
+	uint64_t range_owners;		  /* of all handles: 0 means that no close has ranges to drop */
+	struct ranging *rangings;	  /* utlist DL, fcntl(2) calls that are not answered yet */
 	struct acquisition *acquisitions; /* utlist DL, all that are not answered yet */
 };
 
@@ -44,6 +46,7 @@ void owner_of(fuse_req_t req, struct lk_owner *owner);
 
 /* Ends every wait with ECANCELED and answers it: before the mount goes. */
 void acquire_cancel_all(struct server *s);
+void ranges_cancel_all(struct server *s);
 /* Frees handles whose RELEASE will never come: after the mount has gone. Their
  * holds are left to lk_destroy. */
 void handles_free_all(struct server *s);

@@ -1,0 +1,55 @@
+/* What the rooms of files/ share: one operation on a name or an open file, from
+ * its FUSE request to its answer, with the permission check before it. */
+#ifndef FS_FILEOP_H
+#define FS_FILEOP_H
+
+#include "fs/ops.h"
+
+#include <sys/stat.h>
+
+struct fileop {
+	fuse_req_t req;
+	struct node *node; /* the file's, or its parent until it exists */
+	struct handle *h;
+	struct fuse_file_info fi;
+	struct stat attr;
+	int to_set;
+	unsigned flags;
+	bool created;
+	mode_t mode;
+	struct node *to;
+	int (*call)(struct fileop *f);
+	int want; /* permission bits on the file itself */
+	char path[LK_NAME_MAX + 1];
+	char other[LK_NAME_MAX + 1];
+	char name[256];
+	char newname[256];
+	char *target;		/* of a symbolic link */
+	struct lk_file *opened; /* by this operation, for now */
+};
+
+/* Of the node itself or, with a name, of that name in it. NULL: answered already. */
+struct fileop *fileop_new(fuse_req_t req, struct node *n, const char *name);
+/* The second name of a rename or a link. False: answered and freed already. */
+bool fileop_to(struct fileop *f, struct node *to, const char *name);
+void fileop_free(struct fileop *f);
+void fileop_fail(struct fileop *f, int err);
+/* A lk_done_cb that answers. */
+void fileop_done(void *arg, int err);
+/* Goes on with f->call, or answers. */
+void fileop_allowed(void *arg, int err);
+/* Checks the folder that the file is in, then calls f->call. */
+void fileop_start(struct fileop *f, int want);
+/* The same for the folder of f->to. */
+void fileop_start_to(struct fileop *f, int want);
+
+static inline struct lk_backend *backend_of(const struct fileop *f)
+{
+	return server_of(f->req)->backend;
+}
+
+/* The node of a file that was found at a name: another inode is another node. NULL: no memory. */
+struct node *files_node(struct server *s, struct node *parent, const char *name, const char *path,
+			const struct lk_file_stat *fs);
+
+#endif

@@ -1,0 +1,166 @@
+/* files/: unlink, rename and links. Each is one call of the backend, so that of two
+ * mounts that try, one comes first. */
+#include "fs/fileop.h"
+#include "fs/perm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void unlinked(void *arg, int err)
+{
+	struct fileop *f = arg;
+	struct server *s = server_of(f->req);
+	struct node *n = node_find(&s->nodes, f->node, f->name);
+
+	/* What is open of it goes on; a new file of that name is another one. */
+	if (err == 0 && n)
+		node_unname(&s->nodes, n);
+	fileop_done(f, err);
+}
+
+static int unlink_call(struct fileop *f)
+{
+	return lk_file_unlink(backend_of(f), f->path, unlinked, f);
+}
+
+void files_unlink(fuse_req_t req, struct node *parent, const char *name)
+{
+	struct fileop *f = fileop_new(req, parent, name);
+
+	if (!f)
+		return;
+	f->call = unlink_call;
+	fileop_start(f, PERM_WRITE);
+}
+
+static void rename_done(void *arg, int err)
+{
+	struct fileop *f = arg;
+	struct server *s = server_of(f->req);
+	struct node *n = node_find(&s->nodes, f->node, f->name);
+
+	if (err == 0 && n && node_move(&s->nodes, n, f->to, f->newname, f->other) < 0)
+		node_unname(&s->nodes, n);
+	fileop_done(f, err);
+}
+
+static int rename_call(struct fileop *f)
+{
+	return lk_file_rename(backend_of(f), f->path, f->other, f->flags, rename_done, f);
+}
+
+static int rename_check_target(struct fileop *f)
+{
+	f->call = rename_call;
+	fileop_start_to(f, PERM_WRITE);
+	return 0;
+}
+
+void files_rename(fuse_req_t req, struct node *from, const char *name, struct node *to, const char *newname,
+		  unsigned int flags)
+{
+	struct fileop *f = fileop_new(req, from, name);
+
+	if (!f || !fileop_to(f, to, newname))
+		return;
+	f->flags = flags;
+	f->call = rename_check_target;
+	fileop_start(f, PERM_WRITE);
+}
+
+/* --- links --- */
+
+static void linked_stat(void *arg, int err, const struct lk_file_stat *fs)
+{
+	struct fileop *f = arg;
+	struct server *s = server_of(f->req);
+	struct node *n = err ? NULL : files_node(s, f->to, f->newname, f->other, fs);
+	struct stat st;
+
+	if (!n) {
+		fileop_fail(f, err ? err : -ENOMEM);
+		return;
+	}
+	attr_file(n, fs, &st);
+	reply_entry(f->req, n, &st);
+	fileop_free(f);
+}
+
+static void linked(void *arg, int err)
+{
+	struct fileop *f = arg;
+
+	if (err == 0)
+		err = lk_file_stat(backend_of(f), f->other, linked_stat, f);
+	if (err)
+		fileop_fail(f, err);
+}
+
+static int link_call(struct fileop *f)
+{
+	return lk_file_link(backend_of(f), f->path, f->other, linked, f);
+}
+
+void files_link(fuse_req_t req, struct node *n, struct node *to, const char *newname)
+{
+	struct fileop *f = fileop_new(req, n, NULL);
+
+	if (!f || !fileop_to(f, to, newname))
+		return;
+	f->call = link_call;
+	/* A file without a name cannot get one again. */
+	if (n->hashed)
+		fileop_start_to(f, PERM_WRITE);
+	else
+		fileop_fail(f, -ENOENT);
+}
+
+static int symlink_call(struct fileop *f)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(f->req);
+
+	return lk_file_symlink(backend_of(f), f->target, f->other, ctx->uid, ctx->gid, linked, f);
+}
+
+void files_symlink(fuse_req_t req, const char *target, struct node *parent, const char *name)
+{
+	struct fileop *f = fileop_new(req, parent, NULL);
+
+	if (!f || !fileop_to(f, parent, name))
+		return;
+	f->target = strdup(target);
+	f->call = symlink_call;
+	if (f->target)
+		fileop_start_to(f, PERM_WRITE);
+	else
+		fileop_fail(f, -ENOMEM);
+}
+
+static void readlink_done(void *arg, ssize_t n, const void *data)
+{
+	struct fileop *f = arg;
+
+	if (n >= 0)
+		f->target = strndup(data, (size_t)n);
+	if (n < 0 || !f->target) {
+		fileop_fail(f, n < 0 ? (int)n : -ENOMEM);
+		return;
+	}
+	fuse_reply_readlink(f->req, f->target);
+	fileop_free(f);
+}
+
+static int readlink_call(struct fileop *f)
+{
+	return lk_file_readlink(backend_of(f), f->path, readlink_done, f);
+}
+
+void files_readlink(fuse_req_t req, struct node *n)
+{
+	struct fileop *f = fileop_new(req, n, NULL);
+
+	if (!f)
+		return;
+	f->call = readlink_call;
+	fileop_start(f, PERM_SEARCH);
+}
