@@ -59,6 +59,11 @@ static struct ranges_owner *find_owner(const struct ranges *r, struct ranges_who
 	return o;
 }
 
+bool ranges_has(const struct ranges *r, struct ranges_who who)
+{
+	return find_owner(r, who) != NULL;
+}
+
 /* The first range that ends at `at` or later: o->n when there is none. */
 static size_t first_reaching(const struct ranges_owner *o, int64_t at)
 {

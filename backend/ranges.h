@@ -89,6 +89,9 @@ void ranges_drop_owner(struct ranges *r, struct ranges_who who);
 /* All locks held; no waiter may be queued. */
 void ranges_clear(struct ranges *r);
 
+/* Does the owner hold anything? */
+bool ranges_has(const struct ranges *r, struct ranges_who who);
+
 /* Owners one after the other, each from low to high. Begin with a zeroed cursor; any change ends it. */
 struct ranges_cursor {
 	const struct ranges_owner *owner;

@@ -1,6 +1,6 @@
-/* Threads that block in flock(2).
+/* Threads that block in flock(2) or fcntl(2).
  *
- * The cancel race: flock has no timeout, and a signal that arrives between a
+ * The cancel race: neither has no timeout, and a signal that arrives between a
  * thread's look at `cancel` and its system call is lost. So the loop sends the
  * signal again every 5 ms until the thread has answered. The handler does
  * nothing; without SA_RESTART the call returns EINTR.
@@ -10,6 +10,7 @@
 #include "base/loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -26,7 +27,9 @@
 
 struct blocker {
 	struct blockers *all;
-	int fd, operation, err;
+	int fd, err;
+	int operation;	    /* of flock; 0: fcntl */
+	struct flock range; /* of fcntl */
 	blocker_fn fn;
 	void *arg;
 	atomic_bool cancel;
@@ -66,7 +69,7 @@ static void wait_for_lock(struct blocker *b)
 			b->err = -ECANCELED;
 			return;
 		}
-		if (flock(b->fd, b->operation) == 0) {
+		if ((b->operation ? flock(b->fd, b->operation) : fcntl(b->fd, F_OFD_SETLKW, &b->range)) == 0) {
 			b->err = 0;
 			return;
 		}
@@ -176,7 +179,8 @@ static int start_thread(struct blockers *bs)
 	return err;
 }
 
-struct blocker *blocker_start(struct blockers *bs, int fd, int operation, blocker_fn fn, void *arg)
+static struct blocker *start(struct blockers *bs, int fd, int operation, const struct flock *range, blocker_fn fn,
+			     void *arg)
 {
 	struct blocker *b;
 
@@ -188,6 +192,8 @@ struct blocker *blocker_start(struct blockers *bs, int fd, int operation, blocke
 	b->all = bs;
 	b->fd = fd;
 	b->operation = operation;
+	if (range)
+		b->range = *range;
 	b->fn = fn;
 	b->arg = arg;
 	pthread_mutex_lock(&bs->mutex);
@@ -206,6 +212,16 @@ struct blocker *blocker_start(struct blockers *bs, int fd, int operation, blocke
 	DL_APPEND2(bs->live, b, live_prev, live_next);
 	bs->n_live++;
 	return b;
+}
+
+struct blocker *blocker_start(struct blockers *bs, int fd, int operation, blocker_fn fn, void *arg)
+{
+	return start(bs, fd, operation, NULL, fn, arg);
+}
+
+struct blocker *blocker_start_range(struct blockers *bs, int fd, const struct flock *range, blocker_fn fn, void *arg)
+{
+	return start(bs, fd, 0, range, fn, arg);
 }
 
 static void send_signal(struct blocker *b)

@@ -1,6 +1,8 @@
 /* The file backend as a whole: opening, closing, the table of calls. */
 #include "backend/file/gather.h"
 
+#include "backend/file/inode.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +66,7 @@ static void fb_destroy(struct lk_backend *base)
 	fb_forget_syncs(b);
 	fb_forget_raising(b);
 	free_names(b);
+	inodes_free(b);
 	held_free(b->held);
 	floor_close(&b->floor);
 	store_close(&b->store);

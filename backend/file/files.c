@@ -1,16 +1,14 @@
 /* files/: ordinary files below DIR/locks, by ordinary calls. */
-#include "backend/file/internal.h"
+#include "backend/file/inode.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
-
-struct lk_file {
-	int fd;
-};
+#include <utlist.h>
 
 /* One call back, later; by value. */
 struct answer {
@@ -39,8 +37,7 @@ static void drop_answer(struct pl_task *task)
 	struct answer *a = (struct answer *)task;
 
 	if (a->file)
-		close(a->file->fd);
-	free(a->file);
+		inode_close(a->file);
 	free(a);
 }
 
@@ -100,42 +97,56 @@ static int fb_file_fstat(struct lk_backend *base, struct lk_file *file, lk_file_
 	return answer_stat(fb_of(base), err, &st, cb, arg);
 }
 
-static int fb_file_open(struct lk_backend *base, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid,
-		 lk_file_open_cb cb, void *arg)
+/* First without O_CREAT: only a file that this call makes gets an owner. */
+static int open_or_make(struct file_backend *b, const char *name, int flags, mode_t perm, bool *made)
 {
-	struct file_backend *b = fb_of(base);
-	struct answer *a = answer_new(b, arg);
+	int fd = -ENOENT;
+
+	if (!(flags & O_EXCL))
+		fd = store_openat(b->store.locks, name, (flags & ~O_CREAT) | O_NOFOLLOW | O_NONBLOCK, 0);
+	*made = fd == -ENOENT && (flags & O_CREAT);
+	if (*made && b->store.read_only)
+		return -EROFS;
+	if (*made)
+		fd = store_openat(b->store.locks, name, flags | O_NOFOLLOW | O_NONBLOCK, perm);
+	if (fd >= b->fd_max) {
+		close(fd);
+		return -ENOLCK;
+	}
+	return fd == -EMFILE || fd == -ENFILE ? -ENOLCK : fd;
+}
+
+static int open_inode(struct file_backend *b, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid,
+		      struct lk_file **out)
+{
 	struct stat st;
 	bool made;
-	int fd;
+	int fd = open_or_make(b, name, flags, perm, &made), err = 0;
+
+	if (fd < 0)
+		return fd;
+	if (made && geteuid() == 0 && fchown(fd, uid, gid) < 0)
+		pl_log_limited(&b->log_io, PL_WARN, "cannot give '%s' to its maker: %s", name, strerror(errno));
+	if (fstat(fd, &st) < 0)
+		err = -errno;
+	else if (!S_ISREG(st.st_mode))
+		err = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	*out = err ? NULL : inode_open(b, fd, &st);
+	if (*out)
+		return 0;
+	close(fd);
+	return err ? err : -ENOMEM;
+}
+
+static int fb_file_open(struct lk_backend *base, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid,
+			lk_file_open_cb cb, void *arg)
+{
+	struct answer *a = answer_new(fb_of(base), arg);
 
 	if (!a)
 		return -ENOMEM;
 	a->open_cb = cb;
-	a->file = calloc(1, sizeof(*a->file));
-	if (!a->file) {
-		free(a);
-		return -ENOMEM;
-	}
-	/* First without O_CREAT: only a file that this call makes gets an owner. */
-	fd = flags & O_EXCL ? -ENOENT
-			    : store_openat(b->store.locks, name, (flags & ~O_CREAT) | O_NOFOLLOW | O_NONBLOCK, 0);
-	made = fd == -ENOENT && (flags & O_CREAT);
-	if (made)
-		fd = store_openat(b->store.locks, name, flags | O_NOFOLLOW | O_NONBLOCK, perm);
-	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
-		close(fd);
-		fd = -EINVAL;
-	}
-	if (fd >= 0 && made && geteuid() == 0 && fchown(fd, uid, gid) < 0)
-		pl_log_limited(&b->log_io, PL_WARN, "cannot give '%s' to its maker: %s", name, strerror(errno));
-	if (fd < 0) {
-		a->err = fd == -EMFILE || fd == -ENFILE ? -ENOLCK : fd;
-		free(a->file);
-		a->file = NULL;
-	} else {
-		a->file->fd = fd;
-	}
+	a->err = open_inode(fb_of(base), name, flags, perm, uid, gid, &a->file);
 	pl_defer(base->loop, &a->task);
 	return 0;
 }
@@ -152,28 +163,54 @@ static int fb_file_read(struct lk_backend *base, struct lk_file *file, size_t si
 	buf = malloc(size ? size : 1);
 	if (!buf)
 		return -ENOMEM;
-	n = pread(file->fd, buf, size, off);
+	n = file->lost ? -1 : pread(file->fd, buf, size, off);
+	if (file->lost)
+		errno = ESTALE;
 	err = fb_later_io(b, cb, arg, n < 0 ? -errno : n, buf, n > 0 ? (size_t)n : 0);
 	free(buf);
 	return err;
 }
 
-static int fb_file_write(struct lk_backend *base, struct lk_file *file, const void *data, size_t size, off_t off, lk_io_cb cb,
-		  void *arg)
+/* All or nothing, as far as a file can take back what it got: a disk that is full. */
+static ssize_t write_all(int fd, const void *data, size_t size, off_t off, off_t had)
+{
+	struct iovec v = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };
+	ssize_t n = off < 0 ? pwritev2(fd, &v, 1, -1, RWF_APPEND) : pwrite(fd, data, size, off);
+
+	if (n < 0 && off < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+		n = pwrite(fd, data, size, had);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n == size)
+		return n;
+	if ((off < 0 || off >= had) && ftruncate(fd, had) == 0)
+		return -ENOSPC;
+	return n;
+}
+
+static int fb_file_write(struct lk_backend *base, struct lk_file *file, const void *data, size_t size, off_t off,
+			 lk_io_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
-	ssize_t n;
+	struct stat st;
+	uint64_t from;
 
-	if ((uint64_t)off > b->config.max_value || size > b->config.max_value - (uint64_t)off)
+	if (file->lost)
+		return -ESTALE;
+	if (fstat(file->fd, &st) < 0)
+		return -errno;
+	from = (uint64_t)(off < 0 ? st.st_size : off);
+	if (from > b->config.max_value || size > b->config.max_value - from)
 		return -EFBIG;
-	n = pwrite(file->fd, data, size, off);
-	return fb_later_io(b, cb, arg, n < 0 ? -errno : n, NULL, 0);
+	return fb_later_io(b, cb, arg, write_all(file->fd, data, size, off, st.st_size), NULL, 0);
 }
 
 static int fb_file_truncate(struct lk_backend *base, struct lk_file *file, uint64_t size, lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
 
+	if (file->lost)
+		return -ESTALE;
 	if (size > b->config.max_value)
 		return -EFBIG;
 	return fb_later_done(b, cb, arg, ftruncate(file->fd, (off_t)size) < 0 ? -errno : 0);
@@ -181,17 +218,127 @@ static int fb_file_truncate(struct lk_backend *base, struct lk_file *file, uint6
 
 static int fb_file_sync(struct lk_backend *base, struct lk_file *file, lk_done_cb cb, void *arg)
 {
-	return fb_sync_fd(fb_of(base), file->fd, NULL, cb, arg);
+	return file->lost ? -ESTALE : fb_sync_fd(fb_of(base), file->fd, NULL, cb, arg);
 }
 
 static void fb_file_close(struct lk_backend *base, struct lk_file *file)
 {
 	(void)base;
-	close(file->fd);
-	free(file);
+	inode_close(file);
+}
+
+static void fb_file_on_lost(struct lk_backend *base, struct lk_file *file, void (*fn)(void *arg), void *arg)
+{
+	(void)base;
+	file->on_lost = fn;
+	file->arg = arg;
+}
+
+/* --- names --- */
+
+/* A locks/ handle holds the name, or one below it. */
+static bool held_by_name(struct file_backend *b, const char *name)
+{
+	size_t len = strlen(name);
+	struct arb_holder *ah;
+	struct fname *n, *tmp;
+
+	HASH_ITER(hh, b->names, n, tmp) {
+		if (n->arb.kind != LK_LOCK || strncmp(fname_str(n), name, len) != 0 ||
+		    (fname_str(n)[len] && fname_str(n)[len] != '/'))
+			continue;
+		DL_FOREACH(n->arb.holders, ah) {
+			if (!((struct fhold *)((char *)ah - offsetof(struct fhold, arb)))->inode)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* The name is another file's, or nobody's, from now on. */
+static void name_changed(struct file_backend *b, const char *name)
+{
+	struct fname *n = fname_find(b, LK_LOCK, name);
+
+	if (n)
+		fname_split(n);
 }
 
 static int fb_file_unlink(struct lk_backend *base, const char *name, lk_done_cb cb, void *arg)
+{
+	struct file_backend *b = fb_of(base);
+	const char *last;
+	int at, err = 0;
+
+	if (held_by_name(b, name))
+		return -EBUSY;
+	at = store_parent(b->store.locks, name, &last);
+	if (at < 0)
+		return at;
+	if (unlinkat(at, last, 0) < 0)
+		err = -errno;
+	close(at);
+	if (err == 0)
+		name_changed(b, name);
+	return fb_later_done(b, cb, arg, err);
+}
+
+/* Calls act with the folders and last components of both. */
+static int with_both(struct file_backend *b, const char *from, const char *to, unsigned flags,
+		     int (*act)(int from_at, const char *from_last, int to_at, const char *to_last, unsigned flags))
+{
+	const char *from_last, *to_last;
+	int from_at = store_parent(b->store.locks, from, &from_last), to_at, err = 0;
+
+	if (from_at < 0)
+		return from_at;
+	to_at = store_parent(b->store.locks, to, &to_last);
+	if (to_at < 0)
+		err = to_at;
+	else if (act(from_at, from_last, to_at, to_last, flags) < 0)
+		err = -errno;
+	close(from_at);
+	if (to_at >= 0)
+		close(to_at);
+	return err;
+}
+
+static int rename_act(int from_at, const char *from, int to_at, const char *to, unsigned flags)
+{
+	return renameat2(from_at, from, to_at, to, flags);
+}
+
+static int fb_file_rename(struct lk_backend *base, const char *from, const char *to, unsigned flags, lk_done_cb cb,
+			  void *arg)
+{
+	struct file_backend *b = fb_of(base);
+	int err;
+
+	if (held_by_name(b, from) || held_by_name(b, to))
+		return -EBUSY;
+	err = with_both(b, from, to, flags, rename_act);
+	if (err == 0) {
+		name_changed(b, from);
+		name_changed(b, to);
+	}
+	return fb_later_done(b, cb, arg, err);
+}
+
+static int link_act(int from_at, const char *from, int to_at, const char *to, unsigned flags)
+{
+	(void)flags;
+	return linkat(from_at, from, to_at, to, 0);
+}
+
+static int fb_file_link(struct lk_backend *base, const char *from, const char *to, lk_done_cb cb, void *arg)
+{
+	struct file_backend *b = fb_of(base);
+
+	return fb_later_done(b, cb, arg, with_both(b, from, to, 0, link_act));
+}
+
+static int fb_file_symlink(struct lk_backend *base, const char *target, const char *name, uid_t uid, gid_t gid,
+			   lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
 	const char *last;
@@ -199,36 +346,33 @@ static int fb_file_unlink(struct lk_backend *base, const char *name, lk_done_cb 
 
 	if (at < 0)
 		return at;
-	if (unlinkat(at, last, 0) < 0)
+	if (symlinkat(target, at, last) < 0)
 		err = -errno;
+	else if (geteuid() == 0 && fchownat(at, last, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+		pl_log_limited(&b->log_io, PL_WARN, "cannot give '%s' to its maker: %s", name, strerror(errno));
 	close(at);
 	return fb_later_done(b, cb, arg, err);
 }
 
-static int fb_file_rename(struct lk_backend *base, const char *from, const char *to, unsigned flags, lk_done_cb cb, void *arg)
+static int fb_file_readlink(struct lk_backend *base, const char *name, lk_io_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
-	const char *from_last, *to_last;
-	int from_at, to_at, err = 0;
+	char target[4096];
+	const char *last;
+	int at = store_parent(b->store.locks, name, &last);
+	ssize_t n;
 
-	if (flags & ~(unsigned)RENAME_NOREPLACE)
-		return -EINVAL;
-	from_at = store_parent(b->store.locks, from, &from_last);
-	if (from_at < 0)
-		return from_at;
-	to_at = store_parent(b->store.locks, to, &to_last);
-	if (to_at < 0)
-		err = to_at;
-	else if (renameat2(from_at, from_last, to_at, to_last, flags) < 0)
-		err = -errno;
-	close(from_at);
-	if (to_at >= 0)
-		close(to_at);
-	return fb_later_done(b, cb, arg, err);
+	if (at < 0)
+		return at;
+	n = readlinkat(at, last, target, sizeof(target));
+	if (n < 0)
+		n = -errno;
+	close(at);
+	return fb_later_io(b, cb, arg, n, target, n > 0 ? (size_t)n : 0);
 }
 
-static int fb_file_setattr(struct lk_backend *base, struct lk_file *file, const char *name, const struct lk_file_attr *attr,
-		    lk_done_cb cb, void *arg)
+static int fb_file_setattr(struct lk_backend *base, struct lk_file *file, const char *name,
+			   const struct lk_file_attr *attr, lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
 	int fd = file ? dup(file->fd) : store_openat(b->store.locks, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
@@ -264,6 +408,9 @@ const struct lk_files_impl fb_files = {
 	.open = fb_file_open,
 	.unlink = fb_file_unlink,
 	.rename = fb_file_rename,
+	.link = fb_file_link,
+	.symlink = fb_file_symlink,
+	.readlink = fb_file_readlink,
 	.list = fb_file_list,
 	.setattr = fb_file_setattr,
 	.fstat = fb_file_fstat,
@@ -272,4 +419,9 @@ const struct lk_files_impl fb_files = {
 	.truncate = fb_file_truncate,
 	.sync = fb_file_sync,
 	.close = fb_file_close,
+	.on_lost = fb_file_on_lost,
+	.range_set = range_set,
+	.range_cancel = range_cancel,
+	.range_test = range_test,
+	.range_drop = range_drop,
 };

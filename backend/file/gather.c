@@ -138,7 +138,7 @@ void gather_here(struct gather *g)
 		return;
 	}
 	HASH_ITER(hh, g->b->names, n, tmp) {
-		if (n->arb.kind == g->kind)
+		if (n->arb.kind == g->kind && !fname_hidden(n))
 			name_here(g, n);
 	}
 }

@@ -8,6 +8,7 @@
 #define BACKEND_FILE_INTERNAL_H
 
 #include "backend/arbiter.h"
+#include "backend/files.h"
 #include "backend/file/blocker.h"
 #include "backend/file/file.h"
 #include "backend/file/floor.h"
@@ -21,6 +22,7 @@
 #include <uthash.h>
 #include <uv.h>
 
+struct finode;
 struct fname;
 struct peers;
 struct watch;
@@ -44,8 +46,9 @@ struct fname {
 	struct arb arb; /* first */
 	struct file_backend *b;
 	struct fslot *slots;
-	uint64_t token; /* last exclusive one given here */
-	unsigned pins;	/* > 0: not freed though unused */
+	uint64_t token;	      /* last exclusive one given here */
+	unsigned pins;	      /* > 0: not freed though unused */
+	struct finode *inode; /* an orphan's: see orphan.c; NULL for a name */
 	UT_hash_handle hh;
 	size_t keylen;
 	char key[]; /* kind, then the name */
@@ -54,6 +57,12 @@ struct fname {
 static inline const char *fname_str(const struct fname *n)
 {
 	return n->key + 1;
+}
+
+/* Not a name that anybody may see. */
+static inline bool fname_hidden(const struct fname *n)
+{
+	return n->key[1] == '\001';
 }
 
 struct fwait {
@@ -73,7 +82,8 @@ struct fhold {
 	struct lk_hold pub; /* first */
 	struct arb_holder arb;
 	struct fname *name;
-	struct fslot *slot; /* NULL once lost */
+	struct fslot *slot;   /* NULL once lost */
+	struct finode *inode; /* flock(2) on files/; NULL: by name */
 	uint64_t serial;
 	uint32_t entry; /* in the table of held names; 0: none */
 	struct pl_task lost;
@@ -95,6 +105,8 @@ struct file_backend {
 	struct watch *watch;
 	struct peers *peers;
 	struct fname *names;
+	struct finode *inodes;
+	struct ranges_graph range_graph;
 	struct fhold *holds;	 /* by serial */
 	struct fwait *waits;	 /* by serial */
 	struct fhold *lost;	 /* utlist DL by prev, next: lost, not released */
@@ -120,6 +132,8 @@ int fb_acquire(struct lk_backend *b, struct lk_request *req);
 void fb_cancel(struct lk_backend *b, struct lk_request *req, int err);
 void fb_release(struct lk_backend *b, struct lk_hold *hold);
 struct fname *fname_find(struct file_backend *b, enum lk_kind kind, const char *name);
+/* Made when missing; NULL: no memory. */
+struct fname *fname_get(struct file_backend *b, enum lk_kind kind, const char *name);
 /* All holds of the slot are lost: told later, flock closed, the next one pumped. */
 void fslot_lose(struct fslot *s, const char *why);
 void fhold_lose(struct fhold *h);
@@ -130,6 +144,8 @@ void fhold_unref(struct fhold *h);
 /* slot.c */
 int fslot_obtain(struct arb *a, unsigned idx, enum lk_mode mode, bool may_wait);
 struct fslot *fslot_find(struct fname *n, unsigned idx);
+/* Made when missing; NULL: no memory. */
+struct fslot *fslot_get(struct fname *n, unsigned idx);
 /* Gives the flock up when nobody uses it; frees what is empty. */
 void fslot_idle(struct fslot *s);
 /* Nobody here waits any more: ends blocked flocks. */

@@ -264,7 +264,7 @@ static int add_files(struct file_backend *b, struct listed **all, const char *ns
 			continue;
 		}
 		if (every) {
-			add_listed(all, e->d_name, len, LK_T_NAME);
+			add_listed(all, e->d_name, len, e->d_type == DT_LNK ? LK_T_LINK : LK_T_NAME);
 			continue;
 		}
 		HASH_FIND(hh, *all, e->d_name, len, known);

@@ -5,7 +5,7 @@
  * callback will say is fixed; a cancel that comes later does nothing, and the
  * caller releases the grant it is then told of.
  */
-#include "backend/file/internal.h"
+#include "backend/file/inode.h"
 #include "backend/tally.h"
 
 #include <stdlib.h>
@@ -193,6 +193,7 @@ static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, stru
 	h->pub.slot = slot;
 	h->pub.since = pl_wall(b->base.loop);
 	h->pub.owner = req->owner;
+	h->inode = req->file ? req->file->inode : NULL;
 	if (req->mode == LK_EXCLUSIVE && h->pub.kind == LK_LOCK) {
 		h->entry = exclusive_here(h);
 	}
@@ -205,12 +206,35 @@ static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, stru
 	return 0;
 }
 
+static void wait_elsewhere(struct fwait *w)
+{
+	struct fslot *s = fslot_find(w->name, 0);
+	struct fname *to;
+
+	if (s)
+		fslot_idle(s);
+	to = fname_of_file(w->b, w->req->file, fname_str(w->name));
+	if (!to || to == w->name) {
+		finish(w, -ENOLCK, NULL);
+		return;
+	}
+	w->name = to;
+	arb_wait(&to->arb, &w->arb);
+	arb_pump(&to->arb);
+}
+
 static void on_grant(struct arb *a, struct arb_waiter *aw, unsigned slot)
 {
 	struct fwait *w = (struct fwait *)aw;
 	struct fhold *h = NULL;
-	int err = make_hold((struct fname *)a, w, slot, &h);
+	int err;
 
+	/* While it waited the name was given to another file. */
+	if (w->req->file && !fname_has(w->name, w->req->file)) {
+		wait_elsewhere(w);
+		return;
+	}
+	err = make_hold((struct fname *)a, w, slot, &h);
 	finish(w, err, h ? &h->pub : NULL);
 }
 
@@ -237,7 +261,7 @@ static const struct arb_ops arb_ops = {
 	.contended = on_contended,
 };
 
-static struct fname *fname_get(struct file_backend *b, enum lk_kind kind, const char *name)
+struct fname *fname_get(struct file_backend *b, enum lk_kind kind, const char *name)
 {
 	struct fname *n = fname_find(b, kind, name);
 	size_t len = strlen(name);
@@ -363,7 +387,8 @@ int fb_acquire(struct lk_backend *base, struct lk_request *req)
 	w->finish.run = run_finish;
 	w->finish.drop = drop_finish;
 	w->finish.owner = b;
-	w->name = fname_get(b, req->kind, req->name);
+	w->name = req->file && !req->convert ? fname_of_file(b, req->file, req->name)
+					     : fname_get(b, req->kind, req->name);
 	if (!w->name) {
 		free(w);
 		return -ENOLCK;
@@ -374,6 +399,10 @@ int fb_acquire(struct lk_backend *base, struct lk_request *req)
 		err = convert(w);
 	} else {
 		err = arb_try(&w->name->arb, req->mode, req->slot_lo, req->slot_hi, &slot);
+		if (err == 0 && req->file && !fname_has(w->name, req->file)) {
+			fslot_idle(fslot_find(w->name, 0));
+			err = -ESTALE; /* replaced this very moment: the kernel of the caller sees a new file */
+		}
 		if (err == 0) {
 			err = make_hold(w->name, w, slot, &h);
 			if (err == 0)

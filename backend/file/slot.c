@@ -1,5 +1,5 @@
 /* One flock'ed file: taking it, waiting for it, keeping it, giving it up. */
-#include "backend/file/internal.h"
+#include "backend/file/inode.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -45,7 +45,7 @@ struct fslot *fslot_find(struct fname *n, unsigned idx)
 	return s;
 }
 
-static struct fslot *slot_get(struct fname *n, unsigned idx)
+struct fslot *fslot_get(struct fname *n, unsigned idx)
 {
 	struct fslot *s = fslot_find(n, idx);
 
@@ -69,6 +69,8 @@ static int open_file(struct fname *n, unsigned idx)
 
 	if (fd)
 		return fd;
+	if (fname_hidden(n))
+		return n->inode ? inode_reopen(n->inode, O_RDWR) : -ESTALE;
 	if (n->b->store.read_only)
 		flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 	else
@@ -95,6 +97,8 @@ static bool same_file(int fd, const struct fname *n, unsigned idx, struct stat *
 	char path[LK_NAME_MAX + 32];
 	struct stat at;
 
+	if (fname_hidden(n))
+		return n->inode && fstat(fd, st) == 0 && inode_is(n->inode, st);
 	return fstat(fd, st) == 0 && fslot_path(n, idx, path, sizeof(path)) == 0 &&
 	       store_stat(fslot_at(n), path, &at) == 0 && at.st_ino == st->st_ino && at.st_dev == st->st_dev;
 }
@@ -114,7 +118,7 @@ static void taken(struct fslot *s, int fd, enum lk_mode mode, const struct stat 
 	s->dev = st->st_dev;
 	s->handoffs = 0;
 	s->since = pl_now(s->name->b->base.loop);
-	if (s->name->arb.kind == LK_LOCK)
+	if (s->name->arb.kind == LK_LOCK && !fname_hidden(s->name))
 		watch_name(s->name->b->watch, fname_str(s->name));
 }
 
@@ -132,6 +136,7 @@ static void blocked_done(void *arg, int fd, int err)
 	struct stat st;
 
 	s->blocker = NULL;
+	n->pins++;
 	if (err == 0 && s->fd < 0 && n->arb.waiters && same_file(fd, n, s->idx, &st)) {
 		taken(s, fd, s->blocker_mode, &st);
 	} else {
@@ -141,8 +146,11 @@ static void blocked_done(void *arg, int fd, int err)
 	}
 	if (err && err != -ECANCELED)
 		pl_log_limited(&n->b->log_io, PL_ERROR, "flock of '%s': %s", fname_str(n), strerror(-err));
+	if (n->arb.kind == LK_LOCK && !fname_hidden(n) && s->fd < 0)
+		fname_split(n); /* replaced, perhaps */
 	arb_pump(&n->arb);
 	s = NULL; /* may be gone by now */
+	n->pins--;
 	fname_settle(n);
 }
 
@@ -256,7 +264,7 @@ int fslot_obtain(struct arb *a, unsigned idx, enum lk_mode mode, bool may_wait)
 		}
 		n->b->gone = false;
 	}
-	s = slot_get(n, idx);
+	s = fslot_get(n, idx);
 	if (!s)
 		return -ENOLCK;
 	if (s->users && a->kind == LK_SEM)
@@ -293,6 +301,8 @@ void fname_settle(struct fname *n)
 	}
 	if (n->slots || n->arb.waiters || n->arb.holders)
 		return;
+	if (n->inode)
+		n->inode->orphan = NULL;
 	HASH_DEL(n->b->names, n);
 	free(n);
 }

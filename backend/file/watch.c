@@ -1,7 +1,7 @@
 /* What happens to DIR behind our back, told by inotify: a lock file that is
  * removed or replaced while it is held here is a lost lock; a DIR that is moved
  * away loses all of them. Ordinary work below DIR raises no event. */
-#include "backend/file/internal.h"
+#include "backend/file/inode.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -64,6 +64,10 @@ static void check_name(struct fname *n)
 {
 	struct fslot *s, *tmp;
 
+	if (n->arb.kind == LK_LOCK) {
+		fname_split(n);
+		return;
+	}
 	n->pins++;
 	HASH_ITER(hh, n->slots, s, tmp) {
 		if (s->fd >= 0 && s->users && !fslot_in_place(s))
@@ -116,6 +120,7 @@ static void check_dir(struct file_backend *b)
 		n->pins--;
 		fname_settle(n);
 	}
+	ranges_lose(b);
 }
 
 static void on_event(struct watch *w, const struct inotify_event *ev)
