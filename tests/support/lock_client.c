@@ -100,6 +100,39 @@ static void use_write(struct command *c, struct answer *a)
 		a->value = outcome(write((int)number(c, 1), c->word[2], len));
 }
 
+/* fcntl FD COMMAND TYPE START LEN; F_GETLK and F_OFD_GETLK say "TYPE START LEN PID". */
+static void use_fcntl(struct command *c, struct answer *a)
+{
+	struct flock lock = { .l_type = (short)number(c, 3),
+			      .l_whence = SEEK_SET,
+			      .l_start = number(c, 4),
+			      .l_len = number(c, 5) };
+	int cmd = (int)number(c, 2);
+	char text[96];
+
+	a->value = outcome(fcntl((int)number(c, 1), cmd, &lock));
+	if (a->value < 0 || (cmd != F_GETLK && cmd != F_OFD_GETLK))
+		return;
+	snprintf(text, sizeof(text), "%d %lld %lld %d", lock.l_type, (long long)lock.l_start, (long long)lock.l_len,
+		 (int)lock.l_pid);
+	a->data = (unsigned char *)strdup(text);
+	a->len = a->data ? strlen(text) : 0;
+}
+
+static void use_fstat(struct command *c, struct answer *a)
+{
+	struct stat st;
+	char text[96];
+
+	a->value = outcome(fstat((int)number(c, 1), &st));
+	if (a->value < 0)
+		return;
+	snprintf(text, sizeof(text), "%llu %llu %lld", (unsigned long long)st.st_ino, (unsigned long long)st.st_nlink,
+		 (long long)st.st_size);
+	a->data = (unsigned char *)strdup(text);
+	a->len = a->data ? strlen(text) : 0;
+}
+
 static void use_poll(struct command *c, struct answer *a)
 {
 	struct pollfd p = { .fd = (int)number(c, 1), .events = (short)number(c, 2) };
@@ -280,6 +313,10 @@ static void run(struct command *c, struct answer *a)
 		a->value = outcome(ftruncate(fd, number(c, 2)));
 	else if (strcmp(w, "flock") == 0)
 		a->value = outcome(flock(fd, (int)number(c, 2)));
+	else if (strcmp(w, "fcntl") == 0)
+		use_fcntl(c, a);
+	else if (strcmp(w, "fstat") == 0)
+		use_fstat(c, a);
 	else if (strcmp(w, "poll") == 0)
 		use_poll(c, a);
 	else if (strcmp(w, "dup") == 0)

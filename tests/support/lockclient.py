@@ -130,6 +130,18 @@ class Client:
     def flock(self, fd, operation):
         return self.call("flock", fd, operation)[0]
 
+    def fcntl(self, fd, command, kind, start=0, length=0):
+        """For F_GETLK and F_OFD_GETLK the lock in the way: (type, start, length, pid)."""
+        _, data = self.call("fcntl", fd, command, kind, start, length)
+        return tuple(int(n) for n in data.split()) if data else None
+
+    def start_fcntl(self, fd, command, kind, start=0, length=0):
+        self.start("fcntl", fd, command, kind, start, length)
+
+    def fstat(self, fd):
+        """(inode, links, size)"""
+        return tuple(int(n) for n in self.call("fstat", fd)[1].split())
+
     def poll(self, fd, events, timeout_ms):
         return self.call("poll", fd, events, timeout_ms)[0]
 
