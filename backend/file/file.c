@@ -2,6 +2,7 @@
 #include "backend/file/gather.h"
 
 #include "backend/file/inode.h"
+#include "backend/file/kept.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -67,6 +68,7 @@ static void fb_destroy(struct lk_backend *base)
 	fb_forget_raising(b);
 	free_names(b);
 	inodes_free(b);
+	kept_free(b->kept);
 	held_free(b->held);
 	floor_close(&b->floor);
 	store_close(&b->store);
@@ -148,8 +150,9 @@ int lk_file_backend_open(const struct lk_config *config, const char *dir, struct
 		b->blockers = blockers_new(config->loop);
 		b->watch = watch_new(b);
 		b->peers = peers_new(b);
+		b->kept = kept_new();
 		b->held = held_new(b->store.read_only ? -1 : b->store.mounts, b->id);
-		if (!b->held || !b->blockers || !b->watch || !b->peers)
+		if (!b->kept || !b->held || !b->blockers || !b->watch || !b->peers)
 			err = -ENOMEM;
 	}
 	if (err) {

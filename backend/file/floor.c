@@ -199,18 +199,6 @@ int floor_raise(int fd, uint64_t wall_us)
 	return err;
 }
 
-bool floor_low(const struct floor *f, uint64_t wall_us)
-{
-	uint64_t last, ceiling;
-	struct stat st;
-
-	if (!f->page || !whole(f->fd, &st))
-		return true;
-	last = atomic_load(&f->page->last);
-	ceiling = atomic_load(&f->page->ceiling);
-	return (last > wall_us ? last : wall_us) + FLOOR_WINDOW_US / 2 > ceiling;
-}
-
 uint64_t floor_last(const struct floor *f)
 {
 	struct stat st;
@@ -245,5 +233,6 @@ int floor_next(struct floor *f, uint64_t wall_us, uint64_t *token)
 		}
 	} while (!atomic_compare_exchange_weak(&f->page->last, &last, next));
 	*token = f->had = next;
+	f->low = next + FLOOR_WINDOW_US / 2 > atomic_load(&f->page->ceiling);
 	return 0;
 }

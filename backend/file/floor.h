@@ -20,6 +20,9 @@ struct floor {
 	int dir; /* borrowed: DIR/.plockfs */
 	int fd;
 	uint64_t had; /* the last token of a file that was removed */
+	/* After floor_next: less than half the window is left. Call floor_raise soon, from a
+	 * worker thread if you like (it only touches the file, and blocks). */
+	bool low;
 	struct floor_page *page;
 };
 
@@ -31,9 +34,6 @@ void floor_close(struct floor *f);
 int floor_next(struct floor *f, uint64_t wall_us, uint64_t *token);
 /* The last token given by anybody. */
 uint64_t floor_last(const struct floor *f);
-/* True when less than half the window is left: call floor_raise soon, from a
- * worker thread if you like (it only touches the file, and blocks). */
-bool floor_low(const struct floor *f, uint64_t wall_us);
 /* Makes the ceiling of fd durable a window above what is needed. */
 int floor_raise(int fd, uint64_t wall_us);
 

@@ -24,6 +24,7 @@
 
 struct finode;
 struct fname;
+struct kept;
 struct peers;
 struct watch;
 
@@ -100,6 +101,7 @@ struct file_backend {
 	struct store store;
 	struct floor floor;
 	struct held *held;
+	struct kept *kept;
 	bool floor_raising;
 	struct blockers *blockers;
 	struct watch *watch;

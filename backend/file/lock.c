@@ -103,7 +103,7 @@ static int next_token(struct file_backend *b, struct fname *n, uint64_t *token)
 	if (err)
 		return err;
 	n->token = *token;
-	if (!b->floor_raising && floor_low(&b->floor, us))
+	if (!b->floor_raising && b->floor.low)
 		raise_floor(b, us);
 	return 0;
 }
@@ -172,9 +172,10 @@ static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, stru
 	int err = h ? 0 : -ENOLCK;
 
 	if (err == 0) {
-		h->pub.token = n->token ? n->token : floor_last(&b->floor);
 		if (req->mode == LK_EXCLUSIVE)
 			err = next_token(b, n, &h->pub.token);
+		else
+			h->pub.token = n->token ? n->token : floor_last(&b->floor);
 	}
 	if (err) {
 		free(h);

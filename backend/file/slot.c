@@ -1,5 +1,6 @@
 /* One flock'ed file: taking it, waiting for it, keeping it, giving it up. */
 #include "backend/file/inode.h"
+#include "backend/file/kept.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -92,22 +93,21 @@ static int open_file(struct fname *n, unsigned idx)
 	return fd;
 }
 
-static bool same_file(int fd, const struct fname *n, unsigned idx, struct stat *st)
+/* Does the slot's path still lead to this file? */
+static bool at_path(const struct fname *n, unsigned idx, dev_t dev, ino_t ino)
 {
 	char path[LK_NAME_MAX + 32];
 	struct stat at;
 
 	if (fname_hidden(n))
-		return n->inode && fstat(fd, st) == 0 && inode_is(n->inode, st);
-	return fstat(fd, st) == 0 && fslot_path(n, idx, path, sizeof(path)) == 0 &&
-	       store_stat(fslot_at(n), path, &at) == 0 && at.st_ino == st->st_ino && at.st_dev == st->st_dev;
+		return n->inode && n->inode->id.ino == ino && n->inode->id.dev == dev;
+	return fslot_path(n, idx, path, sizeof(path)) == 0 && store_stat(fslot_at(n), path, &at) == 0 &&
+	       at.st_ino == ino && at.st_dev == dev;
 }
 
 bool fslot_in_place(const struct fslot *s)
 {
-	struct stat st;
-
-	return s->fd >= 0 && same_file(s->fd, s->name, s->idx, &st);
+	return s->fd >= 0 && at_path(s->name, s->idx, s->dev, s->ino);
 }
 
 static void taken(struct fslot *s, int fd, enum lk_mode mode, const struct stat *st)
@@ -137,7 +137,8 @@ static void blocked_done(void *arg, int fd, int err)
 
 	s->blocker = NULL;
 	n->pins++;
-	if (err == 0 && s->fd < 0 && n->arb.waiters && same_file(fd, n, s->idx, &st)) {
+	if (err == 0 && s->fd < 0 && n->arb.waiters && fstat(fd, &st) == 0 &&
+	    at_path(n, s->idx, st.st_dev, st.st_ino)) {
 		taken(s, fd, s->blocker_mode, &st);
 	} else {
 		/* Not wanted any more, replaced under us, or ended: the flock goes with the
@@ -170,6 +171,23 @@ static int block_on(struct fslot *s, int fd, enum lk_mode mode)
 	return -EINPROGRESS;
 }
 
+/* The one that was kept when the slot was last given up, or opened anew. Whether it is still the
+ * file at the path is for the caller to see, once it is flock'ed. */
+static int open_regular(struct fname *n, unsigned idx, struct stat *st)
+{
+	int fd = kept_take(n->b->kept, n->key, n->keylen, idx, &st->st_dev, &st->st_ino);
+
+	if (fd >= 0)
+		return fd;
+	fd = open_file(n, idx);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+		return fd;
+	close(fd);
+	return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
+}
+
 /* Takes a slot that this mount does not have. */
 static int take(struct fslot *s, enum lk_mode mode, bool may_wait, bool yield)
 {
@@ -187,13 +205,9 @@ static int take(struct fslot *s, enum lk_mode mode, bool may_wait, bool yield)
 		return -EINPROGRESS;
 	}
 	for (tries = 0; tries < REPLACED_TRIES; tries++) {
-		fd = open_file(n, s->idx);
+		fd = open_regular(n, s->idx, &st);
 		if (fd < 0)
 			return fd;
-		if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-			close(fd);
-			return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-		}
 		if (yield)
 			return block_on(s, fd, mode);
 		if (flock(fd, flock_op(mode) | LOCK_NB) < 0) {
@@ -204,7 +218,7 @@ static int take(struct fslot *s, enum lk_mode mode, bool may_wait, bool yield)
 			close(fd);
 			return err == EWOULDBLOCK ? -EBUSY : err == ENOMEM ? -ENOLCK : -err;
 		}
-		if (same_file(fd, n, s->idx, &st)) {
+		if (at_path(n, s->idx, st.st_dev, st.st_ino)) {
 			taken(s, fd, mode, &st);
 			return 0;
 		}
@@ -277,9 +291,15 @@ int fslot_obtain(struct arb *a, unsigned idx, enum lk_mode mode, bool may_wait)
 
 void fslot_idle(struct fslot *s)
 {
+	struct fname *n = s->name;
+
 	if (s->users)
 		return;
-	drop_fd(s);
+	if (s->fd >= 0 && !fname_hidden(n) && !n->b->gone && flock(s->fd, LOCK_UN) == 0)
+		kept_put(n->b->kept, n->key, n->keylen, s->idx, s->fd, s->dev, s->ino);
+	else
+		drop_fd(s);
+	s->fd = -1;
 	if (s->blocker)
 		return;
 	HASH_DEL(s->name->slots, s);

@@ -2,6 +2,7 @@
  * removed or replaced while it is held here is a lost lock; a DIR that is moved
  * away loses all of them. Ordinary work below DIR raises no event. */
 #include "backend/file/inode.h"
+#include "backend/file/kept.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -107,6 +108,7 @@ static void check_dir(struct file_backend *b)
 	if (err == 0)
 		return;
 	b->gone = true;
+	kept_clear(b->kept);
 	pl_log_limited(&b->log_gone, PL_ERROR, "%s is gone: its locks are lost", b->store.path);
 	HASH_ITER(hh, b->names, n, tmp)
 		n->pins++;

@@ -122,6 +122,22 @@ def inside(m, name="job"):
     return path
 
 
+@pytest.mark.parametrize("path", ["locks/job", "sems/pool/1/any"])
+def test_replaced_while_nobody_had_it(mount, outside, path):
+    """The descriptor that the mount kept is not taken for the file."""
+    os.close(os.open(mount.path(path), os.O_RDONLY))
+    file = os.path.join(mount.dir, "locks/job" if path == "locks/job" else "sems/pool.00.lock")
+    old = os.stat(file).st_ino
+    with open(file + "-new", "wb"):
+        pass
+    os.rename(file + "-new", file)
+    assert os.stat(file).st_ino != old
+    p = outside("flock", "--no-fork", file, "sh", "-c", "echo held; read x").settle()
+    fails("EAGAIN", os.open, mount.path("with/try", path), os.O_RDONLY)
+    p.release()
+    os.close(os.open(mount.path(path), os.O_RDONLY))
+
+
 # --- two mounts ---
 
 def test_two_mounts_exclude(two, clients):

@@ -30,9 +30,12 @@ def settled(mount):
 
 
 def warm_up(mount, names):
-    """Opens what the server keeps open for good; then its numbers of descriptors and threads."""
+    """Opens what the server keeps open for good; then its numbers of descriptors and threads.
+
+    names: of locks/, or paths in the mount.
+    """
     for name in names:
-        os.close(os.open(mount.lock(name), os.O_RDWR))
+        os.close(os.open(mount.path(name) if "/" in name else mount.lock(name), os.O_RDONLY))
         os.listdir(mount.path("waiters/locks"))
     wait_until(lambda: settled(mount))
     return mount.descriptors(), mount.threads()
@@ -219,7 +222,7 @@ def test_blocked_openers_are_killed_again_and_again(mount, client):
 @pytest.mark.parametrize("path", ["locks/job", "with/shared/locks/job", "sems/pool/1/any"])
 def test_killed_when_the_grant_comes(mount, client, path):
     """Close and SIGKILL at the same time, in both orders: the lock ends up free."""
-    descriptors, threads = warm_up(mount, ["job"])
+    descriptors, threads = warm_up(mount, ["job", "sems/pool/1/any"])
     kind, name = ("sems", "pool") if path.startswith("sems") else ("locks", "job")
     mine = mount.path("sems/pool/1/any" if kind == "sems" else "locks/job")
     bounded = mount.path("with/timeout=10s", *mine[len(mount.mnt) + 1:].split("/"))
