@@ -90,6 +90,9 @@ function ops.frename(from, to, noreplace)
 		return { 'OK' }
 	end
 	if namespace(from) then
+		if is_below(from, to) then
+			return { 'INVAL' }
+		end
 		local answer = ops.nsmv(from, to, noreplace)
 		return answer[1] == 'OK' and done() or answer
 	end
@@ -179,7 +182,9 @@ function ops.flist(path)
 		end
 	end
 	each_file(function(name)
-		add('L', name)
+		if string.sub(name, 1, #lead) == lead then
+			add(call('HGET', N(resolve(name)), 't') == 'l' and 'K' or 'L', name)
+		end
 	end)
 	local folders = call('HKEYS', P .. 'n')
 	for i = 1, #folders do

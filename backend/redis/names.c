@@ -160,7 +160,7 @@ static void on_list(struct fcall *f, int err, const redisReply *reply)
 		if (strlen(kn) <= cut + 1 || !lk_component_valid(kn + 1 + cut))
 			continue;
 		entries[list.n].name = kn + 1 + cut;
-		entries[list.n++].type = *kn == 'N' ? LK_T_NAMESPACE : LK_T_NAME;
+		entries[list.n++].type = *kn == 'N' ? LK_T_NAMESPACE : *kn == 'K' ? LK_T_LINK : LK_T_NAME;
 	}
 	f->cb.list(f->arg, 0, &list);
 	free(entries);
