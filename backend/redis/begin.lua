@@ -1,7 +1,6 @@
 #!lua flags=allow-oom
--- Everything that changes or reads plockfs's state in Redis: docs/protocol.md. Two scripts, both made of parts,
--- which share all their locals: begin, keys, grants, extents, inodes, sessions, folders; then locks, values and look,
--- or files and ranges; dispatch.
+-- Everything that changes or reads plockfs's state in Redis: docs/protocol.md. There are several scripts, each put
+-- together from a few of these parts, which share their locals: backend/redis/protocol.c says which.
 --
 -- KEYS[1]  {prefix}:g
 -- ARGV     operation, epoch, session, then what the caller can vouch for: server time of its last answered

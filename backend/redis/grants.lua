@@ -1,6 +1,6 @@
 -- What is rarely needed by the operations on locks: its functions are made at the first need of them, for making them
 -- takes longer than to acquire a lock. (In the other scripts they are made at once.)
-local rare, settle_inodes, pump_ranges, stop_waiting, undo_range, purge
+local rare, settle_inodes, pump_ranges, stop_waiting, undo_range, bury, purge
 
 local function need_rare()
 	if rare then

@@ -2,10 +2,6 @@
 -- whose own lock belongs to an inode that lives elsewhere (renamed away, or unlinked and still open) has a fresh one,
 -- which begins with a byte that no name has.
 
-local function is_internal(ln)
-	return string.byte(ln) == 1
-end
-
 -- Rises through a loss of memory, as tokens do.
 local function next_number()
 	local n = int(math.max((tonumber(call('HGET', g, 'in')) or 0) + 1, now_us))
@@ -50,6 +46,12 @@ local function settle_inode(ln)
 		delete_inode(ln)
 		tidy(ln)
 	end
+end
+
+-- One that the incarnation before this one kept.
+function bury(ln)
+	delete_inode(ln)
+	tidy(ln)
 end
 
 function settle_inodes(kn, member)
@@ -215,29 +217,6 @@ local function is_locked(name)
 	return false
 end
 
--- Calls each(name) for every name that has a file, or a value. Asks nobody whether the folder still is.
-local function each_file(each)
-	local files = call('SMEMBERS', FILES)
-	local seen, moved = {}, {}
-	for i = 1, #files do
-		seen[files[i]] = true
-		each(files[i])
-	end
-	local list = call('HGETALL', MOVED)
-	for i = 1, #list, 2 do
-		moved[list[i]] = true
-		if not seen[list[i]] and call('ZSCORE', P .. 'V', list[i + 1]) then
-			each(list[i])
-		end
-	end
-	local values = call('ZRANGE', P .. 'V', 0, -1)
-	for i = 1, #values do
-		if not seen[values[i]] and not moved[values[i]] and not is_internal(values[i]) then
-			each(values[i])
-		end
-	end
-end
-
 local function close_file(s, handle, ln)
 	call('HDEL', E .. 'o:' .. s, handle)
 	call('DEL', A(s .. '/' .. handle))
@@ -245,34 +224,5 @@ local function close_file(s, handle, ln)
 		call('HDEL', E .. 'O', ln)
 		settle_inode(ln)
 	end
-end
-
-local function value_changed(name)
-	if call('STRLEN', V(name)) == 0 then
-		call('DEL', V(name))
-		call('ZREM', P .. 'V', name)
-	else
-		call('ZADD', P .. 'V', int(now), name)
-	end
-	if call('EXISTS', N(name)) == 1 then
-		call('HSET', N(name), 'mtime', int(now_us) .. '000', 'ctime', int(now_us) .. '000')
-	end
-end
-
-local function write_value(name, off, data)
-	call('SETRANGE', V(name), int(off), data)
-	value_changed(name)
-end
-
-local function cut_value(name, size)
-	local had = call('STRLEN', V(name))
-	if size == 0 then
-		call('DEL', V(name))
-	elseif size < had then
-		call('SET', V(name), call('GETRANGE', V(name), 0, int(size - 1)))
-	elseif size > had then
-		call('SETRANGE', V(name), int(size - 1), '\0')
-	end
-	value_changed(name)
 end
 

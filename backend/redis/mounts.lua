@@ -17,8 +17,8 @@ local function clean_old()
 		for i = 1, #orphans, 2 do
 			local ln = orphans[i]
 			if call('SREM', X .. 'd', ln) == 1 then
-				delete_inode(ln)
-				tidy(ln)
+				need_rare()
+				bury(ln)
 			end
 			call('HDEL', X .. 'O', ln)
 		end
@@ -116,6 +116,7 @@ end
 
 -- old: a session of the caller that is over.
 function ops.bye(old)
+	need_rare()
 	return { purge(old) and 'OK' or 'MORE' }
 end
 

@@ -4,20 +4,42 @@
 #include "backend/redis/internal.h"
 #include "protocol.lua.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PARTS_MAX 16
 
-enum { SCRIPT_LOCKS, SCRIPT_NAMES, SCRIPT_FILES };
+enum {
+	SCRIPT_LOCKS,
+	SCRIPT_MOUNTS,
+	SCRIPT_LOOK,
+	SCRIPT_VALUES,
+	SCRIPT_OPEN,
+	SCRIPT_FILEIO,
+	SCRIPT_RANGES,
+	SCRIPT_FOLDERS,
+	SCRIPT_NAMES
+};
 
+/* What stands between rare_begin and rare_end is made at the first need. */
 static const char *const parts[][PARTS_MAX] = {
 	[SCRIPT_LOCKS] = { begin_lua, keys_lua, grants_lua, rare_begin_lua, extents_lua, inodes_lua, sessions_lua,
 			   rare_end_lua, holding_lua, locks_lua, dispatch_lua },
-	[SCRIPT_NAMES] = { begin_lua, keys_lua, grants_lua, extents_lua, inodes_lua, sessions_lua, holding_lua,
-			   folders_lua, mounts_lua, values_lua, look_lua, dispatch_lua },
-	[SCRIPT_FILES] = { begin_lua, keys_lua, grants_lua, extents_lua, inodes_lua, sessions_lua, folders_lua,
-			   files_lua, ranges_lua, dispatch_lua },
+	[SCRIPT_MOUNTS] = { begin_lua, keys_lua, grants_lua, rare_begin_lua, extents_lua, inodes_lua, sessions_lua,
+			    rare_end_lua, mounts_lua, dispatch_lua },
+	[SCRIPT_LOOK] = { begin_lua, keys_lua, listing_lua, look_lua, dispatch_lua },
+	[SCRIPT_VALUES] = { begin_lua, keys_lua, holding_lua, bytes_lua, values_lua, dispatch_lua },
+	[SCRIPT_OPEN] = { begin_lua, keys_lua, grants_lua, bytes_lua, inodes_lua, rare_begin_lua, extents_lua,
+			  sessions_lua, rare_end_lua, filecall_lua, open_lua, dispatch_lua },
+	[SCRIPT_FILEIO] = { begin_lua, keys_lua, bytes_lua, filecall_lua, fileio_lua, dispatch_lua },
+	[SCRIPT_RANGES] = { begin_lua, keys_lua, grants_lua, extents_lua, rare_begin_lua, inodes_lua, sessions_lua,
+			    rare_end_lua, filecall_lua, ranges_lua, dispatch_lua },
+	[SCRIPT_NAMES] = { begin_lua, keys_lua, grants_lua, inodes_lua, rare_begin_lua, extents_lua, sessions_lua,
+			   rare_end_lua, listing_lua, folders_lua, filecall_lua, paths_lua, dispatch_lua },
+	[SCRIPT_FOLDERS] = { begin_lua, keys_lua, grants_lua, inodes_lua, rare_begin_lua, extents_lua, sessions_lua,
+			     rare_end_lua, listing_lua, folders_lua, holding_lua, bytes_lua, removal_lua,
+			     dispatch_lua },
 };
 
 #define SCRIPTS (sizeof(parts) / sizeof(parts[0]))
@@ -52,20 +74,26 @@ const char *const *protocol_scripts(void)
 
 unsigned protocol_script(const char *op)
 {
-	static const char *const locks[] = { "acq", "rel", "conv", "poke", "claim", "break", "endw" };
-	static const char *const files[] = { "fopen",	 "fclose",   "fread",	  "fwrite",  "ftrunc",
-					     "fsync",	 "fstat",    "fstatn",	  "funlink", "frename",
-					     "flink",	 "fsymlink", "freadlink", "flist",   "fsetattrn",
-					     "fsetattr", "rset",     "rcancel",	  "rtest",   "rdrop" };
+	static const struct {
+		unsigned script;
+		const char *ops; /* each with blanks around it */
+	} all[] = {
+		{ SCRIPT_LOCKS, " acq rel conv poke claim break endw " },
+		{ SCRIPT_MOUNTS, " hello beat sync bye " },
+		{ SCRIPT_LOOK, " stat view list " },
+		{ SCRIPT_VALUES, " rd wr trunc sync_value " },
+		{ SCRIPT_OPEN, " fopen fclose fstatn " },
+		{ SCRIPT_FILEIO, " fread fwrite ftrunc fsync fstat fsetattr " },
+		{ SCRIPT_RANGES, " rset rcancel rtest rdrop " },
+		{ SCRIPT_FOLDERS, " nsget nsmk nsrm nschmod nsmv rm mv " },
+	};
+	char word[24];
 	size_t i;
 
-	for (i = 0; i < sizeof(locks) / sizeof(locks[0]); i++) {
-		if (strcmp(locks[i], op) == 0)
-			return SCRIPT_LOCKS;
-	}
-	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		if (strcmp(files[i], op) == 0)
-			return SCRIPT_FILES;
+	snprintf(word, sizeof(word), " %s ", op);
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (strstr(all[i].ops, word))
+			return all[i].script;
 	}
 	return SCRIPT_NAMES;
 }

@@ -18,7 +18,7 @@
 struct pl_loop;
 struct wire;
 
-#define WIRE_SCRIPTS 6
+#define WIRE_SCRIPTS 10
 
 enum wire_lane { LANE_COMMANDS, LANE_BEATS };
 
