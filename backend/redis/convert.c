@@ -108,8 +108,8 @@ int rwait_convert(struct rwait *w)
 	v->h = h;
 	v->generation = b->generation;
 	script_begin(b, &c, "conv");
-	script_num(&c, (int64_t)h->handle);
-	script_str(&c, h->name->kn);
+	script_handle(&c, h->handle, h->name->kn);
+	script_kn(&c, h->name->kn);
 	script_str(&c, w->req->mode == LK_SHARED ? "s" : "x");
 	script_num(&c, w->req->try_only);
 	err = b->state == SESSION_UP ? script_send(b, LANE_COMMANDS, &c, on_convert, v) : -EHOSTDOWN;

@@ -134,10 +134,9 @@ static void on_script(redisAsyncContext *ac, void *reply, void *arg)
 	struct wire *c = of_step(ac);
 	redisReply *r = reply;
 
-	(void)arg;
 	if (!c || !step_ok(c, r, REDIS_REPLY_STRING))
 		return;
-	snprintf(c->sha, sizeof(c->sha), "%s", r->str);
+	snprintf(arg, sizeof(c->sha[0]), "%s", r->str);
 	step_done(c);
 }
 
@@ -199,10 +198,10 @@ static void on_channel(redisAsyncContext *ac, void *reply, void *arg)
 }
 
 /* One step of the start: it is over when each was answered. */
-static void step(struct wire *c, unsigned lane, redisCallbackFn *fn, int argc, const char **argv)
+static void step(struct wire *c, unsigned lane, redisCallbackFn *fn, void *arg, int argc, const char **argv)
 {
 	c->steps++;
-	if (redisAsyncCommandArgv(c->lanes[lane]->ac, fn, NULL, argc, argv, NULL) != REDIS_OK)
+	if (redisAsyncCommandArgv(c->lanes[lane]->ac, fn, arg, argc, argv, NULL) != REDIS_OK)
 		wire_fail(c, false, "connection closed");
 }
 
@@ -213,19 +212,19 @@ static void greet(struct wire *c, unsigned lane)
 	const char *select[] = { "SELECT", db };
 
 	if (c->password && *c->address.user)
-		step(c, lane, on_plain, 3, auth);
+		step(c, lane, on_plain, NULL, 3, auth);
 	else if (c->password) {
 		auth[1] = c->password;
-		step(c, lane, on_plain, 2, auth);
+		step(c, lane, on_plain, NULL, 2, auth);
 	}
 	snprintf(db, sizeof(db), "%d", c->address.db);
 	if (c->address.db)
-		step(c, lane, on_plain, 2, select);
+		step(c, lane, on_plain, NULL, 2, select);
 }
 
 static void connect_all(struct wire *c, const char *ip)
 {
-	const char *info[] = { "INFO" }, *load[] = { "SCRIPT", "LOAD", c->config.script };
+	const char *info[] = { "INFO" };
 	unsigned i;
 
 	c->stage = STAGE_CONNECT;
@@ -237,12 +236,16 @@ static void connect_all(struct wire *c, const char *ip)
 	c->steps = 1; /* so that it does not end before all are sent */
 	for (i = 0; i < LANES; i++)
 		greet(c, i);
-	step(c, LANE_COMMANDS, on_info, 1, info);
-	step(c, LANE_COMMANDS, on_script, 3, load);
+	step(c, LANE_COMMANDS, on_info, NULL, 1, info);
+	for (i = 0; c->config.scripts[i]; i++) {
+		const char *load[] = { "SCRIPT", "LOAD", c->config.scripts[i] };
+
+		step(c, LANE_COMMANDS, on_script, c->sha[i], 3, load);
+	}
 	for (i = 0; c->config.channels[i]; i++) {
 		const char *subscribe[] = { "SUBSCRIBE", c->config.channels[i] };
 
-		step(c, LANE_CHANNELS, on_channel, 2, subscribe);
+		step(c, LANE_CHANNELS, on_channel, NULL, 2, subscribe);
 	}
 	if (c->stage == STAGE_CONNECT)
 		step_done(c);

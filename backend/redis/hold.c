@@ -12,19 +12,19 @@
 
 /* --- names --- */
 
-struct rname *rname_find(struct redis_backend *b, enum lk_kind kind, const char *name)
+struct rname *rname_find(struct redis_backend *b, char kind, const char *name)
 {
 	char kn[LK_NAME_MAX + 2];
 	size_t len = strlen(name);
 	struct rname *n;
 
-	kn[0] = kind == LK_LOCK ? 'L' : 'S';
+	kn[0] = kind;
 	memcpy(kn + 1, name, len);
 	HASH_FIND(hh, b->names, kn, len + 1, n);
 	return n;
 }
 
-struct rname *rname_get(struct redis_backend *b, enum lk_kind kind, const char *name)
+struct rname *rname_get(struct redis_backend *b, char kind, const char *name)
 {
 	struct rname *n = rname_find(b, kind, name);
 	size_t len = strlen(name);
@@ -34,7 +34,7 @@ struct rname *rname_get(struct redis_backend *b, enum lk_kind kind, const char *
 	n = calloc(1, sizeof(*n) + len + 2);
 	if (!n)
 		return NULL;
-	n->kn[0] = kind == LK_LOCK ? 'L' : 'S';
+	n->kn[0] = kind;
 	memcpy(n->kn + 1, name, len + 1);
 	n->keylen = len + 1;
 	HASH_ADD_KEYPTR(hh, b->names, n->kn, n->keylen, n);
@@ -94,8 +94,8 @@ static void release_send(struct rrelease *r)
 	struct script_call c;
 
 	script_begin(r->b, &c, "rel");
-	script_num(&c, (int64_t)r->handle);
-	script_str(&c, r->kn);
+	script_handle(&c, r->handle, r->kn);
+	script_kn(&c, r->kn);
 	script_str(&c, r->lost ? "l" : "c");
 	r->sent = script_send(r->b, LANE_COMMANDS, &c, on_released, r) == 0;
 }
@@ -266,8 +266,8 @@ void rhold_claim(struct rhold *h)
 	a->generation = b->generation;
 	record_who(b, &h->pub.owner, who);
 	script_begin(b, &c, "claim");
-	script_num(&c, (int64_t)h->handle);
-	script_str(&c, h->name->kn);
+	script_handle(&c, h->handle, h->name->kn);
+	script_kn(&c, h->name->kn);
 	script_str(&c, h->pub.mode == LK_SHARED ? "s" : "x");
 	script_num(&c, h->pub.slot);
 	script_num(&c, (int64_t)h->pub.token);

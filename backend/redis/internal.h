@@ -19,6 +19,8 @@
 #define INC_MAX 80
 
 struct redis_backend;
+struct fcall; /* backend/redis/files.h, as what follows */
+struct rrange;
 
 /* A name in use here. */
 struct rname {
@@ -26,7 +28,7 @@ struct rname {
 	unsigned n_waits;
 	UT_hash_handle hh;
 	size_t keylen;
-	char kn[]; /* 'L' or 'S', then the name */
+	char kn[]; /* 'L' or 'S', then the name; 'F' and the name of an inode's lock for flock(2) of files */
 };
 
 struct rhold {
@@ -120,14 +122,19 @@ struct redis_backend {
 	struct nspace *namespaces;
 	uint64_t namespaces_version;
 	bool namespaces_asked;
-	struct rval *vals;   /* utlist DL: value operations under way */
-	struct rlook *looks; /* utlist DL: questions under way */
-	uint64_t contact;    /* wall ns of the last answer */
-	uint64_t give_up;    /* pl_now(): no attempt more after it, while starting */
-	bool starting;	     /* inside lk_redis_backend_open */
-	bool stopping;	     /* inside lk_destroy */
-	bool bye_said;	     /* the server has taken our session out */
-	bool was_down;	     /* and the log has said so */
+	struct rval *vals;	     /* utlist DL: value operations under way */
+	struct rlook *looks;	     /* utlist DL: questions under way */
+	struct fcall *calls;	     /* utlist DL: about files/, under way */
+	struct lk_file *files;	     /* utlist DL: open */
+	struct rrange *ranges;	     /* uthash: sets of byte ranges under way */
+	struct rrange *ranges_ended; /* utlist DL: decided, but not yet told */
+	unsigned ranges_queued;
+	uint64_t contact; /* wall ns of the last answer */
+	uint64_t give_up; /* pl_now(): no attempt more after it, while starting */
+	bool starting;	  /* inside lk_redis_backend_open */
+	bool stopping;	  /* inside lk_destroy */
+	bool bye_said;	  /* the server has taken our session out */
+	bool was_down;	  /* and the log has said so */
 	bool fatal;
 	char why[256];	       /* why the connection is down */
 	char said_why[2][256]; /* and what the log has said */
@@ -142,7 +149,13 @@ static inline struct redis_backend *rb_of(struct lk_backend *b)
 	return (struct redis_backend *)b;
 }
 
-/* --- script.c: one call of the protocol's script --- */
+/* --- protocol.c: the scripts, put together from their parts --- */
+/* NULL: no memory. For wire_config; valid for ever. */
+const char *const *protocol_scripts(void);
+/* Which of them knows this operation. */
+unsigned protocol_script(const char *op);
+
+/* --- script.c: one call of a script --- */
 
 #define SCRIPT_ARGS 16
 
@@ -151,7 +164,9 @@ struct script_call {
 	size_t len[SCRIPT_ARGS + 7];
 	int argc;
 	size_t used;
-	char numbers[384];
+	unsigned script;
+	char numbers[448];
+	char kn[LK_NAME_MAX + 2];
 };
 
 /* Begins a call of operation `op` with what every call carries. */
@@ -159,6 +174,9 @@ void script_begin(struct redis_backend *b, struct script_call *c, const char *op
 void script_str(struct script_call *c, const char *s);
 void script_bytes(struct script_call *c, const void *data, size_t len);
 void script_num(struct script_call *c, int64_t n);
+/* A handle and what it is about, as the server has them. */
+void script_handle(struct script_call *c, uint64_t handle, const char *kn);
+void script_kn(struct script_call *c, const char *kn); /* one in a call */
 /* 0 or negative errno, as wire_script. */
 int script_send(struct redis_backend *b, enum wire_lane lane, struct script_call *c, wire_cb cb, void *arg);
 /* The first word of an answer, "" for anything unexpected; INC and GONE have been acted on. */
@@ -201,7 +219,7 @@ uint64_t session_limit(const struct redis_backend *b);
 
 /* --- hold.c --- */
 /* Made when missing; NULL: no memory. */
-struct rname *rname_get(struct redis_backend *b, enum lk_kind kind, const char *name);
+struct rname *rname_get(struct redis_backend *b, char kind, const char *name);
 /* Frees one that nobody uses. */
 void rname_settle(struct redis_backend *b, struct rname *n);
 /* The hold that ends this wait. NULL: garbage, or no memory. */
@@ -239,6 +257,8 @@ void retry_soon(struct redis_backend *b);
 /* The connection broke: waits begin to count `unavailable`. */
 void lock_down(struct redis_backend *b);
 void rhold_claim(struct rhold *h);
+/* flock(2) of files is never claimed: who holds or waits for one is told that it is lost. */
+void lock_files_lost(struct redis_backend *b);
 /* Nobody is told anything any more. */
 void lock_stop(struct redis_backend *b);
 void hold_stop(struct redis_backend *b);
@@ -248,7 +268,11 @@ void look_stop(struct redis_backend *b);
 void release_handle(struct redis_backend *b, uint64_t handle, const char *kn, bool lost);
 /* New session or incarnation: what was to be released is gone anyway. */
 void releases_drop(struct redis_backend *b);
-struct rname *rname_find(struct redis_backend *b, enum lk_kind kind, const char *name);
+struct rname *rname_find(struct redis_backend *b, char kind, const char *name);
+static inline char kind_char(enum lk_kind kind)
+{
+	return kind == LK_LOCK ? 'L' : 'S';
+}
 int rb_break(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg);
 int rb_end_wait(struct lk_backend *b, const char *id, lk_done_cb cb, void *arg);
 

@@ -5,7 +5,7 @@
  * server. At it every hold is lost here, so before the server may give a lock
  * to anybody else. No answer that comes later revives a hold (docs/protocol.md).
  */
-#include "backend/redis/internal.h"
+#include "backend/redis/files.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,6 +96,7 @@ void session_lose(struct redis_backend *b, const char *why)
 		w->sent = 0;
 	}
 	value_lost(b);
+	files_lost(b);
 	releases_drop(b);
 	new_sid(b);
 	b->granted_seen = b->granted_said = 0;
@@ -230,7 +231,7 @@ static void beat_news(struct redis_backend *b, const redisReply *reply)
 		ns_refresh(b);
 	/* Another number of entries at the server than here, twice running: of calls whose
 	 * answer was lost, say. Under load it differs now and then by what is on its way. */
-	differs = reply_num(reply, 5) != HASH_COUNT(b->holds) + HASH_COUNT(b->waits);
+	differs = reply_num(reply, 5) != HASH_COUNT(b->holds) + HASH_COUNT(b->waits) + b->ranges_queued;
 	if (differs && b->differed)
 		session_sync(b);
 	b->differed = differs;

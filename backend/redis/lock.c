@@ -6,7 +6,7 @@
  * at the server. A grant that comes first makes a hold, and a later cancel
  * finds nothing to end.
  */
-#include "backend/redis/internal.h"
+#include "backend/redis/files.h"
 #include "backend/tally.h"
 
 #include <stdlib.h>
@@ -25,7 +25,9 @@ static void on_retry(void *arg)
 	if (b->state != SESSION_UP)
 		return;
 	lock_resend(b);
+	ranges_resend(b, false);
 	value_resend(b);
+	calls_resend(b);
 }
 
 /* The connection stands but the server could not do it now (-BUSY, say). */
@@ -223,8 +225,8 @@ void rwait_send(struct rwait *w)
 	a->sent = w->sent;
 	a->generation = b->generation;
 	script_begin(b, &c, "acq");
-	script_num(&c, (int64_t)w->handle);
-	script_str(&c, w->name->kn);
+	script_handle(&c, w->handle, w->name->kn);
+	script_kn(&c, w->name->kn);
 	script_str(&c, req->mode == LK_SHARED ? "s" : "x");
 	script_num(&c, req->slot_lo);
 	script_num(&c, req->slot_hi);
@@ -246,7 +248,10 @@ int rwait_enter(struct rwait *w)
 
 	/* It may have the lock if that is free, but not wait for it. */
 	w->full = b->config.max_waiters && b->base.counters.waiting >= b->config.max_waiters;
-	w->name = rname_get(b, w->req->kind, w->req->name);
+	if (w->req->file)
+		w->name = rname_get(b, 'F', w->req->file->ln);
+	else
+		w->name = rname_get(b, kind_char(w->req->kind), w->req->name);
 	if (!w->name)
 		return -ENOLCK;
 	w->handle = ++b->handle;
@@ -267,6 +272,11 @@ int rb_acquire(struct lk_backend *base, struct lk_request *req)
 
 	if (!w)
 		return -ENOLCK;
+	if (req->file && (!session_check(b) || req->file->lost)) {
+		free(w);
+		tally_refusal(&base->counters, -ESTALE);
+		return -ESTALE;
+	}
 	req->asked = pl_wall(base->loop);
 	w->b = b;
 	w->req = req;
@@ -300,6 +310,21 @@ void lock_down(struct redis_backend *b)
 
 	HASH_ITER(hh, b->waits, w, tmp)
 		begin_unavailable(w);
+}
+
+void lock_files_lost(struct redis_backend *b)
+{
+	struct rwait *w, *wtmp;
+	struct rhold *h, *htmp;
+
+	HASH_ITER(hh, b->waits, w, wtmp) {
+		if (w->name->kn[0] == 'F')
+			rwait_fail(w, -ESTALE);
+	}
+	HASH_ITER(hh, b->holds, h, htmp) {
+		if (h->name->kn[0] == 'F')
+			rhold_lose(h, false);
+	}
 }
 
 void lock_stop(struct redis_backend *b)

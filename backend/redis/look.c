@@ -65,11 +65,6 @@ void look_free(struct redis_backend *b)
 	}
 }
 
-static char kind_char(enum lk_kind kind)
-{
-	return kind == LK_LOCK ? 'L' : 'S';
-}
-
 static int ask(struct rlook *l, const char *op, const char *name, wire_cb cb)
 {
 	struct redis_backend *b = l->b;
@@ -250,7 +245,7 @@ static int stat_here(struct redis_backend *b, enum lk_kind kind, const char *nam
 {
 	const char *slash = strrchr(name, '/');
 	const struct nspace *n = kind == LK_LOCK ? ns_find(b, name) : NULL;
-	const struct rname *used = rname_find(b, kind, name);
+	const struct rname *used = rname_find(b, kind_char(kind), name);
 	char parent[LK_NAME_MAX + 1];
 
 	if (n) {
@@ -261,7 +256,7 @@ static int stat_here(struct redis_backend *b, enum lk_kind kind, const char *nam
 		memcpy(parent, name, (size_t)(slash - name));
 		parent[slash - name] = '\0';
 		if (!ns_find(b, parent))
-			return rname_find(b, kind, parent) ? -ENOTDIR : -ENOENT;
+			return rname_find(b, kind_char(kind), parent) ? -ENOTDIR : -ENOENT;
 	}
 	if (used) {
 		st->type = LK_T_NAME;
@@ -476,4 +471,3 @@ int rb_list(struct lk_backend *base, enum lk_kind kind, const char *ns, lk_list_
 	pl_defer(base->loop, &l->task);
 	return 0;
 }
-

@@ -1,7 +1,7 @@
 /* What comes over our channel, and breaking holds and ending waits of any
  * mount by "SESSION/HANDLE". A message only wakes: what it says was decided at
  * the server, and a lost one is found by the next heartbeat. */
-#include "backend/redis/internal.h"
+#include "backend/redis/files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,17 +42,21 @@ static void on_party(struct redis_backend *b, char what, char *rest)
 	const char *sid = next_word(&rest), *handle = next_word(&rest);
 	uint64_t number = handle ? strtoull(handle, NULL, 10) : 0;
 	const char *more;
+	struct rrange *range;
 	struct rwait *w;
 	struct rhold *h;
 
 	/* Of a session that is over: nothing is believed of it. */
 	if (!sid || !handle || strcmp(sid, b->sid) != 0)
 		return;
+	range = rrange_find(b, number);
 	w = rwait_find(b, number);
 	h = rhold_find(b, number);
 	if (what == 'g') {
 		b->granted_seen++;
 		more = next_word(&rest);
+		if (range && more && rest)
+			rrange_granted(range, rest);
 		if (w && more && rest)
 			rwait_granted(w, rest, *more == '1');
 	} else if (what == 'l' && h) {

@@ -1,6 +1,5 @@
 /* The Redis backend as a whole: opening, closing, the table of calls. */
-#include "backend/redis/internal.h"
-#include "protocol.lua.h"
+#include "backend/redis/files.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -60,12 +59,18 @@ static void rb_destroy(struct lk_backend *base)
 		lock_stop(b);
 		hold_stop(b);
 		value_stop(b);
+		calls_stop(b);
+		files_stop(b);
+		ranges_stop(b);
 		look_stop(b);
 		pl_drop_tasks(b->base.loop, b);
 		session_stop(b);
 		wire_free(b->conn);
 	}
 	value_free(b);
+	calls_free(b);
+	ranges_free(b);
+	files_free(b);
 	look_free(b);
 	free_entries(b);
 	ns_free(b);
@@ -100,6 +105,7 @@ static const struct lk_impl redis_impl = {
 	.ns_remove = rb_ns_remove,
 	.ns_rename = rb_ns_rename,
 	.ns_chmod = rb_ns_chmod,
+	.files = &redis_files,
 	.tick = rb_tick,
 	.destroy = rb_destroy,
 };
@@ -202,7 +208,7 @@ static int connect_first(struct redis_backend *b, const struct lk_redis_config *
 		.source = config->source,
 		.password = b->password,
 		.key = b->key,
-		.script = protocol_lua,
+		.scripts = protocol_scripts(),
 		.channels = { b->channel_mount, b->channel_all },
 		.quiet = &b->starting,
 		.attempt_ns = ATTEMPT_TIME,
@@ -211,7 +217,7 @@ static int connect_first(struct redis_backend *b, const struct lk_redis_config *
 		.message = on_message,
 		.ctx = b,
 	};
-	err = wire_new(&b->conn_config, &b->conn, &reason);
+	err = !b->conn_config.scripts ? -ENOMEM : wire_new(&b->conn_config, &b->conn, &reason);
 	if (err) {
 		snprintf(why, size, "%s", reason ? reason : strerror(-err));
 		return err;

@@ -25,10 +25,31 @@ void script_num(struct script_call *c, int64_t n)
 	c->used += (size_t)len + 1;
 }
 
+void script_handle(struct script_call *c, uint64_t handle, const char *kn)
+{
+	const char *kind = *kn == 'F' ? "f" : *kn == 'R' ? "r" : "";
+	char *text = c->numbers + c->used;
+	int len = snprintf(text, sizeof(c->numbers) - c->used, "%" PRIu64 "%s", handle, kind);
+
+	script_bytes(c, text, (size_t)len);
+	c->used += (size_t)len + 1;
+}
+
+void script_kn(struct script_call *c, const char *kn)
+{
+	if (*kn != 'F') {
+		script_str(c, kn);
+		return;
+	}
+	snprintf(c->kn, sizeof(c->kn), "L%s", kn + 1);
+	script_str(c, c->kn);
+}
+
 void script_begin(struct redis_backend *b, struct script_call *c, const char *op)
 {
 	c->argc = 0;
 	c->used = 0;
+	c->script = protocol_script(op);
 	script_str(c, op);
 	script_str(c, b->inc);
 	script_str(c, b->sid);
@@ -40,7 +61,7 @@ void script_begin(struct redis_backend *b, struct script_call *c, const char *op
 
 int script_send(struct redis_backend *b, enum wire_lane lane, struct script_call *c, wire_cb cb, void *arg)
 {
-	return wire_script(b->conn, lane, c->argc, c->argv, c->len, cb, arg);
+	return wire_script(b->conn, lane, c->script, c->argc, c->argv, c->len, cb, arg);
 }
 
 const char *reply_str(const redisReply *reply, size_t i)
@@ -83,7 +104,8 @@ int script_errno(const char *word)
 		{ "OK", 0 },	      { "BUSY", -EAGAIN },    { "GRACE", -EHOSTDOWN }, { "NONE", -ENOENT },
 		{ "LOST", -ESTALE },  { "LATE", -ESTALE },    { "FBIG", -EFBIG },      { "EXIST", -EEXIST },
 		{ "NOENT", -ENOENT }, { "NOTDIR", -ENOTDIR }, { "ISDIR", -EISDIR },    { "NOTEMPTY", -ENOTEMPTY },
-		{ "INUSE", -EBUSY },  { "INC", -EHOSTDOWN },  { "GONE", -EHOSTDOWN },
+		{ "INUSE", -EBUSY },  { "INC", -EHOSTDOWN },  { "GONE", -EHOSTDOWN },  { "LOOP", -ELOOP },
+		{ "INVAL", -EINVAL }, { "PERM", -EPERM },     { "NOLCK", -ENOLCK },    { "DEADLK", -EDEADLK },
 	};
 	size_t i;
 

@@ -5,7 +5,7 @@
  * (what we hold is claimed again, within our old deadline; waits are entered
  * again with their old ticket). docs/protocol.md has the argument.
  */
-#include "backend/redis/internal.h"
+#include "backend/redis/files.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,12 +53,22 @@ struct syncing {
 	unsigned generation;
 };
 
-static void sync_entry(struct redis_backend *b, uint64_t handle, const char *record, const char *kn)
+static void sync_entry(struct redis_backend *b, const char *id, const char *record, const char *at)
 {
+	uint64_t handle = strtoull(id, NULL, 10);
+	struct rrange *r = rrange_find(b, handle);
+	char kn[LK_NAME_MAX + 2];
 	struct rwait *w = rwait_find(b, handle);
 	struct rhold *h = rhold_find(b, handle);
 
-	if (h) {
+	snprintf(kn, sizeof(kn), "%s", at);
+	if (*id && id[strlen(id) - 1] == 'f')
+		kn[0] = 'F';
+	if (r) {
+		rrange_synced(r);
+		if (*record)
+			rrange_granted(r, record);
+	} else if (h) {
 		h->synced = b->syncs;
 	} else if (!w) {
 		release_handle(b, handle, kn, false);
@@ -89,6 +99,7 @@ static void sync_missing(struct redis_backend *b, uint64_t seq)
 			rwait_send(w);
 		}
 	}
+	ranges_missing(b, seq);
 }
 
 static void on_sync(void *arg, int err, const redisReply *reply)
@@ -101,7 +112,7 @@ static void on_sync(void *arg, int err, const redisReply *reply)
 		b->granted_seen = reply_num(reply, 1);
 		b->syncs++;
 		for (i = 2; i + 2 < reply->elements; i += 3)
-			sync_entry(b, reply_num(reply, i), reply_str(reply, i + 1), reply_str(reply, i + 2));
+			sync_entry(b, reply_str(reply, i), reply_str(reply, i + 1), reply_str(reply, i + 2));
 		sync_missing(b, s->seq);
 	}
 	free(s);
@@ -140,9 +151,10 @@ static void on_grace_over(void *arg)
 		if (!n->n_waits)
 			continue;
 		script_begin(b, &c, "poke");
-		script_str(&c, n->kn);
+		script_kn(&c, n->kn);
 		(void)script_send(b, LANE_COMMANDS, &c, on_poked, b);
 	}
+	ranges_resend(b, true);
 }
 
 void session_claimed(struct redis_backend *b)
@@ -219,6 +231,8 @@ static void begin(const struct greeting *t)
 		return;
 	}
 	if (renewed && !first)
+		files_lost(b);
+	if (renewed && !first)
 		pl_log(PL_WARN, "%s has lost its memory or is another server: claiming %u locks again",
 		       wire_where(b->conn), HASH_COUNT(b->holds));
 	memcpy(b->inc, t->inc, sizeof(b->inc));
@@ -240,11 +254,13 @@ static void begin(const struct greeting *t)
 	else
 		lease_set(b, t->sent);
 	lock_resend(b);
+	ranges_resend(b, false);
 	if (!renewed && t->known)
 		session_sync(b);
 	if (*b->old_sid)
 		say_bye(b, b->old_sid);
 	value_resend(b);
+	calls_resend(b);
 	ns_refresh(b);
 	if (t->grace)
 		lease_arm(b, &b->grace_timer, t->grace + 2 * PL_MS, on_grace_over);
@@ -374,6 +390,7 @@ void session_down(struct redis_backend *b)
 	lease_disarm(b, &b->grace_timer);
 	lease_disarm(b, &b->retry_timer);
 	lock_down(b);
+	ranges_down(b);
 }
 
 void session_stop(struct redis_backend *b)

@@ -159,8 +159,8 @@ static void send_op(struct rval *v)
 	struct script_call c;
 
 	script_begin(b, &c, ops[v->op]);
-	script_num(&c, (int64_t)v->h->handle);
-	script_str(&c, v->h->name->kn);
+	script_handle(&c, v->h->handle, v->h->name->kn);
+	script_kn(&c, v->h->name->kn);
 	if (v->op == VAL_READ) {
 		script_num(&c, v->off);
 		script_num(&c, (int64_t)v->size);

@@ -174,11 +174,11 @@ static int send_call(struct wire *c, enum wire_lane lane, bool script, int argc,
 
 #define ARGS_MAX 32
 
-int wire_script(struct wire *c, enum wire_lane lane, int argc, const char *const *argv, const size_t *argvlen,
-		wire_cb cb, void *arg)
+int wire_script(struct wire *c, enum wire_lane lane, unsigned script, int argc, const char *const *argv,
+		const size_t *argvlen, wire_cb cb, void *arg)
 {
-	const char *all[ARGS_MAX + 4] = { "EVALSHA", c->sha, "1", c->config.key };
-	size_t len[ARGS_MAX + 4] = { 7, strlen(c->sha), 1, strlen(c->config.key) };
+	const char *all[ARGS_MAX + 4] = { "EVALSHA", c->sha[script], "1", c->config.key };
+	size_t len[ARGS_MAX + 4] = { 7, strlen(c->sha[script]), 1, strlen(c->config.key) };
 	int i;
 
 	if (argc > ARGS_MAX)

@@ -18,19 +18,21 @@
 struct pl_loop;
 struct wire;
 
+#define WIRE_SCRIPTS 10
+
 enum wire_lane { LANE_COMMANDS, LANE_BEATS };
 
 struct wire_config {
 	struct pl_loop *loop;
-	const char *source;	 /* redis://[USER@]HOST[:PORT][/DB], unix:///PATH[?db=N], rediss://,
-				    redis+sentinel://H1[:P],H2.../NAME */
-	const char *password;	 /* NULL: none; copied */
-	const char *key;	 /* KEYS[1] of every script: carries the hash tag */
-	const char *script;	 /* the one Lua script */
-	const char *channels[4]; /* to subscribe to; NULL ends */
-	const bool *quiet;	 /* while true, errors are told by callbacks and `down` only, not in the log */
-	uint64_t attempt_ns;	 /* one attempt to connect takes at most this */
-	/* Everything is connected, the channels are subscribed, the script is loaded. run_id: of the server. */
+	const char *source;	    /* redis://[USER@]HOST[:PORT][/DB], unix:///PATH[?db=N], rediss://,
+				       redis+sentinel://H1[:P],H2.../NAME */
+	const char *password;	    /* NULL: none; copied */
+	const char *key;	    /* KEYS[1] of every script: carries the hash tag */
+	const char *const *scripts; /* Lua scripts, at most WIRE_SCRIPTS; NULL ends. Not copied */
+	const char *channels[4];    /* to subscribe to; NULL ends */
+	const bool *quiet;	    /* while true, errors are told by callbacks and `down` only, not in the log */
+	uint64_t attempt_ns;	    /* one attempt to connect takes at most this */
+	/* Everything is connected, the channels are subscribed, the scripts are loaded. run_id: of the server. */
 	void (*up)(void *ctx, const char *run_id);
 	/* why: one line for the log, without a password. fatal: trying again cannot help without
 	 * the operator (wrong password, not a Redis server, too old, TLS missing); it is tried again all the same. */
@@ -50,10 +52,10 @@ int wire_new(const struct wire_config *config, struct wire **out, const char **w
 /* Calls under way are called back with -EHOSTDOWN first; then nothing comes any more. Not inside a callback. */
 void wire_free(struct wire *c);
 bool wire_is_up(const struct wire *c);
-/* Runs the script with KEYS[1] and these ARGV (binary safe; copied). -EHOSTDOWN when down (cb never runs),
+/* Runs scripts[script] with KEYS[1] and these ARGV (binary safe; copied). -EHOSTDOWN when down (cb never runs),
  * else 0 and cb runs exactly once, from a later turn. Replies of one lane come in order. */
-int wire_script(struct wire *c, enum wire_lane lane, int argc, const char *const *argv, const size_t *argvlen,
-		wire_cb cb, void *arg);
+int wire_script(struct wire *c, enum wire_lane lane, unsigned script, int argc, const char *const *argv,
+		const size_t *argvlen, wire_cb cb, void *arg);
 /* A plain command ("WAIT", ...), same rules. */
 int wire_command(struct wire *c, enum wire_lane lane, int argc, const char *const *argv, const size_t *argvlen,
 		 wire_cb cb, void *arg);

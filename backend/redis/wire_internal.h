@@ -41,7 +41,7 @@ struct resolving {
 struct wire {
 	struct wire_config config;
 	struct address address;
-	char where[512], ip[64], sha[48], run_id[64], why[320];
+	char where[512], ip[64], sha[WIRE_SCRIPTS][48], run_id[64], why[320];
 	char *password;
 	enum stage stage;
 	struct lane *lanes[LANES]; /* [0] is Sentinel's while asking that */
