@@ -13,17 +13,14 @@ local function clean_old()
 	local s = call('ZRANGE', X .. 's', 0, 0)[1]
 	if not s then
 		-- Files that had no name any more.
-		local orphans = call('HSCAN', X .. 'O', 0, 'COUNT', 200)[2]
-		for i = 1, #orphans, 2 do
-			local ln = orphans[i]
-			if call('SREM', X .. 'd', ln) == 1 then
-				need_rare()
-				bury(ln)
-			end
-			call('HDEL', X .. 'O', ln)
+		local orphans = call('SMEMBERS', X .. 'd')
+		for i = 1, math.min(#orphans, 200) do
+			need_rare()
+			bury(orphans[i])
+			call('SREM', X .. 'd', orphans[i])
 		end
-		if call('EXISTS', X .. 'O') == 0 then
-			call('DEL', X .. 'd', X .. 'j', X .. 'B')
+		if #orphans <= 200 then
+			call('DEL', X .. 'd', X .. 'O', X .. 'j', X .. 'B')
 			call('LPOP', P .. 'old')
 		end
 		return
