@@ -174,7 +174,11 @@ static int fb_file_read(struct lk_backend *base, struct lk_file *file, size_t si
 /* All or nothing, as far as a file can take back what it got: a disk that is full. */
 static ssize_t write_all(int fd, const void *data, size_t size, off_t off, off_t had)
 {
-	struct iovec v = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };
+	union {
+		const void *from;
+		void *base;
+	} bytes = { .from = data }; /* an iovec to write from is not const either */
+	struct iovec v = { .iov_base = bytes.base, .iov_len = size };
 	ssize_t n = off < 0 ? pwritev2(fd, &v, 1, -1, RWF_APPEND) : pwrite(fd, data, size, off);
 
 	if (n < 0 && off < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))

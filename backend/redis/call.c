@@ -207,8 +207,9 @@ void fcall_str(struct fcall *f, const char *s)
 void fcall_num(struct fcall *f, int64_t n)
 {
 	char text[24];
+	int len = snprintf(text, sizeof(text), "%" PRId64, n);
 
-	fcall_bytes(f, text, (size_t)snprintf(text, sizeof(text), "%" PRId64, n));
+	fcall_bytes(f, text, (size_t)len);
 }
 
 int fcall_go(struct fcall *f)

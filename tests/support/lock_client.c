@@ -103,10 +103,9 @@ static void use_write(struct command *c, struct answer *a)
 /* fcntl FD COMMAND TYPE START LEN; F_GETLK and F_OFD_GETLK say "TYPE START LEN PID". */
 static void use_fcntl(struct command *c, struct answer *a)
 {
-	struct flock lock = { .l_type = (short)number(c, 3),
-			      .l_whence = SEEK_SET,
-			      .l_start = number(c, 4),
-			      .l_len = number(c, 5) };
+	struct flock lock = {
+		.l_type = (short)number(c, 3), .l_whence = SEEK_SET, .l_start = number(c, 4), .l_len = number(c, 5)
+	};
 	int cmd = (int)number(c, 2);
 	char text[96];
 
