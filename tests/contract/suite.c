@@ -3,10 +3,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <utlist.h>
 #include <uv.h>
 
 #define DEADLINE (60 * PL_SEC) /* of one test; far more under valgrind than it needs */
-#define ASKS_MAX 512
+#define ASKS_MAX 1024
 
 const struct contract_world *contract;
 
@@ -15,7 +16,13 @@ static unsigned arrivals;	  /* entries into queues so far */
 static const struct ask *calling; /* inside lk_acquire for this one */
 static struct ask *asks[ASKS_MAX];
 static unsigned n_asks;
-static bool over; /* every backend is destroyed: no callback any more */
+bool contract_over;
+
+struct kept {
+	void *memory;
+	struct kept *next;
+};
+static struct kept *kept; /* utlist LL */
 
 /* --- the loop --- */
 
@@ -50,13 +57,35 @@ void settle(struct fixture *f)
 
 /* --- the fixture --- */
 
+void *contract_keep(void *memory)
+{
+	struct kept *k = calloc(1, sizeof(*k));
+
+	assert_non_null(memory);
+	assert_non_null(k);
+	k->memory = memory;
+	LL_PREPEND(kept, k);
+	return memory;
+}
+
+static void free_kept(void)
+{
+	struct kept *k, *tmp;
+
+	LL_FOREACH_SAFE(kept, k, tmp) {
+		free(k->memory);
+		free(k);
+	}
+	kept = NULL;
+}
+
 int fixture_setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
 	contract->make();
-	over = false;
+	contract_over = false;
 	calling = NULL;
 	n_asks = 0;
 	f->loop = pl_loop_new();
@@ -73,7 +102,7 @@ int fixture_setup(void **state)
 
 void fixture_destroy(struct fixture *f)
 {
-	over = true;
+	contract_over = true;
 	pl_timer_stop(f->loop, f->deadline);
 	f->deadline = NULL;
 	if (f->b)
@@ -95,6 +124,7 @@ int fixture_teardown(void **state)
 		pl_loop_free(f->loop);
 	while (n_asks)
 		free(asks[--n_asks]);
+	free_kept();
 	contract->drop();
 	free(f);
 	return 0;
@@ -125,7 +155,7 @@ static void on_queued(struct lk_request *req)
 {
 	struct ask *a = req->arg;
 
-	assert_false(over);
+	assert_false(contract_over);
 	assert_int_equal(a->calls, 0);
 	assert_true(req->waiting);
 	assert_false(req->try_only);
@@ -146,7 +176,7 @@ static void on_lost(struct lk_hold *hold)
 {
 	struct ask *a = hold->arg;
 
-	assert_false(over);
+	assert_false(contract_over);
 	assert_ptr_equal(a->hold, hold);
 	assert_true(hold->lost);
 	a->lost++;
@@ -191,7 +221,7 @@ static void on_done(struct lk_request *req, int err, struct lk_hold *hold)
 {
 	struct ask *a = req->arg;
 
-	assert_false(over);
+	assert_false(contract_over);
 	assert_null(calling);
 	assert_false(a->refused);
 	assert_ptr_equal(&a->req, req);
@@ -209,7 +239,7 @@ static void on_done(struct lk_request *req, int err, struct lk_hold *hold)
 	assert_non_null(hold);
 	assert_int_equal(hold->kind, req->kind);
 	assert_int_equal(hold->mode, req->mode);
-	if (!hold->lost)
+	if (!hold->lost && !req->file)
 		assert_string_equal(hold->name, req->name);
 	assert_in_range(hold->slot, req->slot_lo, req->slot_hi - 1);
 	assert_int_equal(hold->owner.pid, req->owner.pid);
@@ -312,6 +342,7 @@ struct ask *ask_convert(struct ask *a, enum lk_mode mode, bool try_only)
 	struct ask *c = ask_new(a->f, a->b, a->req.kind, mode, a->req.name);
 
 	c->req.owner = a->req.owner;
+	c->req.file = a->req.file;
 	c->req.convert = a->hold;
 	c->req.try_only = try_only;
 	return ask_go(c);
@@ -321,9 +352,11 @@ struct ask *ask_convert(struct ask *a, enum lk_mode mode, bool try_only)
 
 int contract_run(const struct contract_world *world)
 {
-	static const struct test_list *const lists[] = { &acquire_list, &cancel_list,  &convert_list, &sem_list,
-							 &value_list,	&lost_list,    &look_list,    &ns_list,
-							 &mounts_list,	&destroy_list, &random_list };
+	static const struct test_list *const lists[] = {
+		&acquire_list,	  &cancel_list,	    &convert_list, &sem_list,	     &value_list,	&lost_list,
+		&look_list,	  &ns_list,	    &mounts_list,  &destroy_list,    &random_list,	&files_list,
+		&file_names_list, &file_flock_list, &ranges_list,  &range_wait_list, &range_model_list,
+	};
 	struct CMUnitTest all[256];
 	size_t i, n = 0;
 

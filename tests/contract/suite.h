@@ -38,6 +38,9 @@ struct contract_world {
 /* Runs everything in this world; returns main's exit code. */
 int contract_run(const struct contract_world *world);
 extern const struct contract_world *contract;
+extern bool contract_over; /* every backend is destroyed: no callback any more */
+/* Frees it at the end of the test. NULL fails; returns memory. */
+void *contract_keep(void *memory);
 
 /* What every test starts with: *state. */
 struct fixture {
@@ -152,6 +155,7 @@ struct test_list {
 	}
 
 extern const struct test_list acquire_list, cancel_list, convert_list, sem_list, value_list, lost_list, look_list,
-	ns_list, mounts_list, destroy_list, random_list;
+	ns_list, mounts_list, destroy_list, random_list, files_list, file_names_list, file_flock_list, ranges_list,
+	range_wait_list, range_model_list;
 
 #endif

@@ -1,19 +1,12 @@
 /* Every call but acquire, made and waited for. */
-#include "tests/contract/suite.h"
+#include "tests/contract/outcome.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* One call under way. */
-struct outcome {
-	bool inside;
-	unsigned calls;
-	ssize_t n;
-	char *out;
-	size_t size;
-};
+/* --- one call under way --- */
 
-static struct outcome *outcome_new(void)
+struct outcome *outcome_new(void)
 {
 	/* Static: a callback too many, from whenever, finds it still here. */
 	static struct outcome ring[4096];
@@ -25,7 +18,7 @@ static struct outcome *outcome_new(void)
 	return o;
 }
 
-static void on_outcome(struct outcome *o, ssize_t n)
+void outcome_came(struct outcome *o, ssize_t n)
 {
 	assert_false(o->inside);
 	o->calls++;
@@ -33,17 +26,17 @@ static void on_outcome(struct outcome *o, ssize_t n)
 	o->n = n;
 }
 
-static void on_done(void *arg, int err)
+void on_done(void *arg, int err)
 {
 	assert_true(err <= 0);
-	on_outcome(arg, err);
+	outcome_came(arg, err);
 }
 
-static void on_io(void *arg, ssize_t n, const void *data)
+void on_io(void *arg, ssize_t n, const void *data)
 {
 	struct outcome *o = arg;
 
-	on_outcome(o, n);
+	outcome_came(o, n);
 	if (!o->out || n < 0)
 		return;
 	assert_true((size_t)n <= o->size);
@@ -51,17 +44,29 @@ static void on_io(void *arg, ssize_t n, const void *data)
 	o->out[n] = '\0';
 }
 
-/* From now on the callback may come; a call that failed has none. */
-static ssize_t outcome(struct fixture *f, struct outcome *o, int ret)
+struct outcome *outcome_begun(struct outcome *o, int ret)
 {
 	assert_true(ret <= 0);
 	assert_int_equal(o->calls, 0);
-	if (ret < 0)
-		return ret; /* `inside` stays: a callback after all fails */
-	o->inside = false;
-	while (!o->calls)
+	if (ret < 0) {
+		o->refused = true; /* `inside` stays: a callback after all fails */
+		o->n = ret;
+	} else {
+		o->inside = false;
+	}
+	return o;
+}
+
+ssize_t outcome_of(struct fixture *f, struct outcome *o)
+{
+	while (!o->refused && !o->calls)
 		turn(f);
 	return o->n;
+}
+
+static ssize_t outcome(struct fixture *f, struct outcome *o, int ret)
+{
+	return outcome_of(f, outcome_begun(o, ret));
 }
 
 /* --- values --- */
