@@ -1,4 +1,4 @@
-/* The fake backend as a whole: worlds, names, opening and closing. */
+/* The fake backend as a whole: worlds, opening and closing. */
 #include "tests/support/fake_internal.h"
 
 #include <errno.h>
@@ -6,63 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
-
-/* --- names --- */
-
-struct fake_name *fake_find(struct fake_world *w, enum lk_kind kind, const char *name)
-{
-	char key[LK_NAME_MAX + 2];
-	size_t len = strlen(name);
-	struct fake_name *n;
-
-	key[0] = (char)kind;
-	memcpy(key + 1, name, len);
-	HASH_FIND(hh, w->names, key, len + 1, n);
-	return n;
-}
-
-struct fake_space *fake_space_find(struct fake_world *w, const char *path)
-{
-	struct fake_space *s;
-
-	HASH_FIND_STR(w->spaces, path, s);
-	return s;
-}
-
-int fake_way(struct fake_world *w, const char *name)
-{
-	const char *slash = strrchr(name, '/');
-	char parent[LK_NAME_MAX + 1];
-	struct fake_name *n;
-
-	if (!slash)
-		return 0;
-	snprintf(parent, sizeof(parent), "%.*s", (int)(slash - name), name);
-	if (fake_space_find(w, parent))
-		return 0;
-	n = fake_find(w, LK_LOCK, parent);
-	return n && (fake_used(n) || n->size) ? -ENOTDIR : -ENOENT;
-}
-
-struct fake_name *fake_get(struct fake_world *w, enum lk_kind kind, const char *name)
-{
-	struct fake_name *n = fake_find(w, kind, name);
-	size_t len = strlen(name);
-
-	if (n)
-		return n;
-	n = calloc(1, sizeof(*n) + len + 2);
-	if (!n)
-		return NULL;
-	n->arb.ops = &fake_arb_ops;
-	n->arb.kind = kind;
-	n->world = w;
-	n->key[0] = (char)kind;
-	memcpy(n->key + 1, name, len + 1);
-	n->keylen = len + 1;
-	HASH_ADD_KEYPTR(hh, w->names, n->key, n->keylen, n);
-	return n;
-}
 
 /* --- by party id, of any mount --- */
 
@@ -116,8 +59,10 @@ static void pump_all(struct fake_world *w)
 {
 	struct fake_name *n, *tmp;
 
-	HASH_ITER(hh, w->names, n, tmp)
+	DL_FOREACH_SAFE(w->names, n, tmp) {
 		arb_pump(&n->arb);
+		fake_put(n);
+	}
 }
 
 static void fake_destroy(struct lk_backend *base)
@@ -142,6 +87,8 @@ static void fake_destroy(struct lk_backend *base)
 		pl_undefer(base->loop, &h->lost);
 		free(h);
 	}
+	fake_ranges_end(b);
+	fake_files_end(b);
 	DL_FOREACH_SAFE(b->laters, l, ltmp) {
 		pl_undefer(base->loop, &l->task);
 		free(l);
@@ -149,6 +96,21 @@ static void fake_destroy(struct lk_backend *base)
 	DL_DELETE(world->mounts, b);
 	free(b);
 	pump_all(world);
+}
+
+void fake_lapse(struct lk_backend *base)
+{
+	struct fake_backend *b = fake_of(base);
+	struct fake_hold *h, *tmp;
+	struct lk_file *file;
+
+	DL_FOREACH_SAFE(b->holds, h, tmp)
+		fake_lose(base, &h->pub);
+	DL_FOREACH(b->files, file) {
+		if (file->ranged && fake_range_held(file->name, b->session))
+			fake_file_lost(file);
+	}
+	fake_ranges_lose(b);
 }
 
 void fake_hold_back(struct fake_world *w, bool yes)
@@ -178,6 +140,7 @@ static const struct lk_impl fake_impl = {
 	.ns_remove = fake_ns_remove,
 	.ns_rename = fake_ns_rename,
 	.ns_chmod = fake_ns_chmod,
+	.files = &fake_files_impl,
 	.destroy = fake_destroy,
 };
 
@@ -188,15 +151,16 @@ struct fake_world *fake_world_new(void)
 
 void fake_world_free(struct fake_world *w)
 {
-	struct fake_name *n, *ntmp;
+	struct fake_entry *e, *etmp;
 	struct fake_space *s, *stmp;
 
 	if (!w)
 		return;
-	HASH_ITER(hh, w->names, n, ntmp) {
-		HASH_DEL(w->names, n);
-		free(n->value);
-		free(n);
+	HASH_ITER(hh, w->entries, e, etmp) {
+		struct fake_name *n = e->name;
+
+		fake_entry_drop(w, e);
+		fake_put(n);
 	}
 	HASH_ITER(hh, w->spaces, s, stmp) {
 		HASH_DEL(w->spaces, s);
@@ -216,6 +180,7 @@ struct lk_backend *fake_backend_open(struct fake_world *w, const struct lk_confi
 	b->base.loop = config->loop;
 	b->config = *config;
 	b->world = w;
+	b->session = ++w->serial;
 	snprintf(b->base.host, sizeof(b->base.host), "fakehost");
 	snprintf(b->base.describe, sizeof(b->base.describe), "fake:");
 	DL_APPEND(w->mounts, b);

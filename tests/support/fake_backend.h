@@ -1,7 +1,7 @@
 /* A backend in memory, for tests: everything that backend.h promises, nothing
- * below it. A fake_world is what outlives a mount (values, tokens, namespaces)
- * and may be opened more than once at a time: mounts of one world exclude each
- * other, first come, first served. There is no files/: lk_file_* must not be called.
+ * below it. A fake_world is what outlives a mount (values, tokens, namespaces,
+ * files) and may be opened more than once at a time: mounts of one world exclude
+ * each other, first come, first served. Who waits for a byte range yields to nobody.
  */
 #ifndef TESTS_SUPPORT_FAKE_BACKEND_H
 #define TESTS_SUPPORT_FAKE_BACKEND_H
@@ -19,6 +19,8 @@ struct lk_backend *fake_backend_open(struct fake_world *w, const struct lk_confi
 
 /* The hold is lost from now on; its on_lost comes in a later turn. */
 void fake_lose(struct lk_backend *b, struct lk_hold *hold);
+/* The mount's lease is over: its holds and byte ranges are lost. */
+void fake_lapse(struct lk_backend *b);
 /* While held back, nothing is granted that was not yet, as if programs outside
  * had every lock: who may wait waits. Ending it grants what can be granted. */
 void fake_hold_back(struct fake_world *w, bool yes);

@@ -74,17 +74,19 @@ static void give_token(struct fake_hold *h)
 
 static struct lk_hold *make_hold(const struct fake_wait *w, unsigned slot)
 {
-	struct fake_hold *h = calloc(1, sizeof(*h));
+	struct fake_hold *h = calloc(1, sizeof(*h) + strlen(w->path) + 1);
 
 	if (!h)
 		return NULL;
 	h->b = w->b;
+	h->by_file = w->by_file;
+	strcpy(h->path, w->path);
 	h->name = w->name;
 	h->serial = ++w->b->world->serial;
 	h->lost.run = run_lost;
 	h->pub.kind = w->req->kind;
 	h->pub.mode = w->req->mode;
-	h->pub.name = fake_str(w->name);
+	h->pub.name = h->path;
 	h->pub.slot = slot;
 	h->pub.owner = w->req->owner;
 	give_token(h);
@@ -137,6 +139,7 @@ static void detach(struct fake_hold *h)
 	arb_unhold(&n->arb, &h->arb);
 	h->b->base.counters.held--;
 	arb_pump(&n->arb);
+	fake_put(n);
 }
 
 void fake_release(struct lk_backend *base, struct lk_hold *hold)
@@ -198,6 +201,7 @@ static int convert(struct fake_wait *w)
 
 	if (h->pub.lost)
 		return -ESTALE;
+	w->name = n;
 	if (h->pub.mode == w->req->mode || w->req->mode == LK_SHARED ||
 	    (n->arb.n_holders == 1 && !n->world->held_back && !(w->req->try_only && n->arb.waiters))) {
 		if (h->pub.mode != w->req->mode) {
@@ -223,22 +227,39 @@ static int convert(struct fake_wait *w)
 	return 0;
 }
 
-static int begin(struct fake_wait *w)
+/* What the request is about: w->name. */
+static int find_name(struct fake_wait *w)
 {
-	struct lk_request *req = w->req;
-	struct lk_hold *hold;
-	unsigned slot = 0;
-	int err = req->kind == LK_LOCK ? fake_way(w->b->world, req->name) : 0;
+	const struct lk_request *req = w->req;
+	int err;
 
+	if (req->file) {
+		w->name = req->file->name;
+		return fake_file_check(req->file);
+	}
+	err = req->kind == LK_LOCK ? fake_way(w->b->world, req->name) : 0;
 	if (err)
 		return err;
 	if (req->kind == LK_LOCK && fake_space_find(w->b->world, req->name))
 		return -EISDIR;
 	w->name = fake_get(w->b->world, req->kind, req->name);
-	if (!w->name)
-		return -ENOLCK;
+	if (w->name && w->name->link)
+		return -ELOOP;
+	return w->name ? 0 : -ENOLCK;
+}
+
+static int begin(struct fake_wait *w)
+{
+	struct lk_request *req = w->req;
+	struct lk_hold *hold;
+	unsigned slot = 0;
+	int err;
+
 	if (req->convert)
 		return convert(w);
+	err = find_name(w);
+	if (err)
+		return err;
 	err = arb_try(&w->name->arb, req->mode, req->slot_lo, req->slot_hi, &slot);
 	if (err == -EAGAIN && !req->try_only)
 		return enqueue(w);
@@ -251,14 +272,23 @@ static int begin(struct fake_wait *w)
 	return 0;
 }
 
+static const char *path_of(const struct lk_request *req)
+{
+	if (req->convert)
+		return req->convert->name;
+	return req->file ? req->file->name->name : req->name;
+}
+
 int fake_acquire(struct lk_backend *base, struct lk_request *req)
 {
 	struct fake_backend *b = fake_of(base);
-	struct fake_wait *w = calloc(1, sizeof(*w));
+	struct fake_wait *w = calloc(1, sizeof(*w) + strlen(path_of(req)) + 1);
 	int err;
 
 	if (!w)
 		return -ENOLCK;
+	strcpy(w->path, path_of(req));
+	w->by_file = req->convert ? ((struct fake_hold *)req->convert)->by_file : req->file != NULL;
 	req->asked = pl_wall(base->loop);
 	w->req = req;
 	w->b = b;
@@ -286,6 +316,7 @@ void fake_wait_fail(struct fake_wait *w, int err)
 	arb_unwait(&w->name->arb, &w->arb);
 	finish(w, err, NULL);
 	arb_pump(&w->name->arb);
+	fake_put(w->name);
 }
 
 void fake_cancel(struct lk_backend *base, struct lk_request *req, int err)

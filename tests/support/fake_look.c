@@ -17,24 +17,24 @@ struct seen {
 	size_t n, cap;
 };
 
-static struct lk_party *add_party(struct seen *s, const struct fake_name *n, uint64_t serial)
+static struct lk_party *add_party(struct seen *s, const struct fake_entry *e, uint64_t serial)
 {
 	struct lk_party *p = &s->parties[s->n];
 
 	snprintf(s->ids[s->n], sizeof(s->ids[0]), "%" PRIu64, serial);
 	p->id = s->ids[s->n++];
-	p->kind = n->arb.kind;
-	p->name = fake_str(n);
+	p->kind = fake_kind(e);
+	p->name = fake_str(e);
 	return p;
 }
 
-static void add_holders(struct seen *s, const struct fake_backend *b, const struct fake_name *n)
+static void add_holders(struct seen *s, const struct fake_backend *b, const struct fake_entry *e)
 {
 	struct arb_holder *ah;
 
-	DL_FOREACH(n->arb.holders, ah) {
+	DL_FOREACH(e->name->arb.holders, ah) {
 		const struct fake_hold *h = (struct fake_hold *)((char *)ah - offsetof(struct fake_hold, arb));
-		struct lk_party *p = add_party(s, n, h->serial);
+		struct lk_party *p = add_party(s, e, h->serial);
 
 		p->host = h->b->base.host;
 		p->owner = h->pub.owner;
@@ -46,13 +46,13 @@ static void add_holders(struct seen *s, const struct fake_backend *b, const stru
 	}
 }
 
-static void add_waiters(struct seen *s, const struct fake_backend *b, const struct fake_name *n)
+static void add_waiters(struct seen *s, const struct fake_backend *b, const struct fake_entry *e)
 {
 	struct arb_waiter *aw;
 
-	DL_FOREACH(n->arb.waiters, aw) {
+	DL_FOREACH(e->name->arb.waiters, aw) {
 		const struct fake_wait *w = (struct fake_wait *)aw;
-		struct lk_party *p = add_party(s, n, w->serial);
+		struct lk_party *p = add_party(s, e, w->serial);
 
 		p->host = w->b->base.host;
 		p->owner = w->req->owner;
@@ -64,9 +64,9 @@ static void add_waiters(struct seen *s, const struct fake_backend *b, const stru
 	}
 }
 
-static bool wanted(const struct fake_later *l, const struct fake_name *n)
+static bool wanted(const struct fake_later *l, const struct fake_entry *e)
 {
-	return n->arb.kind == l->kind && (l->all || strcmp(fake_str(n), l->data) == 0);
+	return fake_kind(e) == l->kind && (l->all || strcmp(fake_str(e), l->data) == 0);
 }
 
 static bool seen_init(struct seen *s, size_t cap)
@@ -87,20 +87,20 @@ static void run_view(struct fake_later *l)
 {
 	struct seen holders, waiters;
 	size_t n_holders = 0, n_waiters = 0;
-	struct fake_name *n, *tmp;
+	struct fake_entry *e, *tmp;
 	struct lk_view view;
 	bool room;
 
-	HASH_ITER(hh, l->b->world->names, n, tmp) {
-		n_holders += n->arb.n_holders;
-		n_waiters += n->arb.n_waiters;
+	HASH_ITER(hh, l->b->world->entries, e, tmp) {
+		n_holders += e->name->arb.n_holders;
+		n_waiters += e->name->arb.n_waiters;
 	}
 	room = seen_init(&holders, n_holders);
 	room = seen_init(&waiters, n_waiters) && room;
-	HASH_ITER(hh, l->b->world->names, n, tmp) {
-		if (room && wanted(l, n)) {
-			add_holders(&holders, l->b, n);
-			add_waiters(&waiters, l->b, n);
+	HASH_ITER(hh, l->b->world->entries, e, tmp) {
+		if (room && wanted(l, e)) {
+			add_holders(&holders, l->b, e);
+			add_waiters(&waiters, l->b, e);
 		}
 	}
 	view = (struct lk_view){ .holders = holders.parties,
@@ -127,6 +127,12 @@ int fake_view(struct lk_backend *b, enum lk_kind kind, const char *name, lk_view
 
 /* --- stat --- */
 
+/* Held, waited for, or with a value. */
+static bool in_locks(const struct fake_name *n)
+{
+	return fake_used(n) || (n->size && !n->link);
+}
+
 static void stat_name(struct lk_stat *st, const struct fake_name *n)
 {
 	const struct fake_hold *h;
@@ -137,7 +143,7 @@ static void stat_name(struct lk_stat *st, const struct fake_name *n)
 	st->abandoned = n->abandoned;
 	st->holders = n->arb.n_holders;
 	st->waiters = n->arb.n_waiters;
-	if (fake_used(n) || n->size)
+	if (in_locks(n))
 		st->type = LK_T_NAME;
 	if (!n->arb.holders)
 		return;
@@ -183,8 +189,7 @@ int fake_stat(struct lk_backend *b, enum lk_kind kind, const char *name, enum lk
 
 /* --- list --- */
 
-/* Directly in ns: its last component; else NULL. */
-static const char *child(const char *name, const char *ns)
+const char *fake_child(const char *name, const char *ns)
 {
 	if (!fake_below(name, ns))
 		return NULL;
@@ -204,29 +209,29 @@ static int list_error(const struct fake_later *l)
 	err = fake_way(l->b->world, l->data);
 	if (err || fake_space_find(l->b->world, l->data))
 		return err;
-	return n && (fake_used(n) || n->size) ? -ENOTDIR : -ENOENT;
+	return n && (fake_used(n) || fake_there(n)) ? -ENOTDIR : -ENOENT;
 }
 
 static void run_list(struct fake_later *l)
 {
 	struct fake_world *w = l->b->world;
-	size_t most = HASH_COUNT(w->names) + HASH_COUNT(w->spaces);
+	size_t most = HASH_COUNT(w->entries) + HASH_COUNT(w->spaces);
 	struct lk_entry *entries = calloc(most + 1, sizeof(*entries));
 	int err = entries ? list_error(l) : -ENOMEM;
 	struct lk_list list = { .entries = entries };
 	struct fake_space *s, *stmp;
-	struct fake_name *n, *ntmp;
+	struct fake_entry *e, *etmp;
 
-	HASH_ITER(hh, w->names, n, ntmp) {
-		if (err || n->arb.kind != l->kind || !(fake_used(n) || n->size) || !child(fake_str(n), l->data))
+	HASH_ITER(hh, w->entries, e, etmp) {
+		if (err || fake_kind(e) != l->kind || !in_locks(e->name) || !fake_child(fake_str(e), l->data))
 			continue;
-		entries[list.n].name = child(fake_str(n), l->data);
+		entries[list.n].name = fake_child(fake_str(e), l->data);
 		entries[list.n++].type = LK_T_NAME;
 	}
 	HASH_ITER(hh, w->spaces, s, stmp) {
-		if (err || l->kind != LK_LOCK || !child(s->path, l->data))
+		if (err || l->kind != LK_LOCK || !fake_child(s->path, l->data))
 			continue;
-		entries[list.n].name = child(s->path, l->data);
+		entries[list.n].name = fake_child(s->path, l->data);
 		entries[list.n++].type = LK_T_NAMESPACE;
 	}
 	l->cb.list(l->arg, err, err ? NULL : &list);

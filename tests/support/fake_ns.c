@@ -17,11 +17,12 @@ bool fake_below(const char *name, const char *ns)
 /* Anything below ns that is held or waited for, or (values) that is listed? */
 static bool busy(struct fake_world *w, const char *ns, bool values)
 {
-	struct fake_name *n, *ntmp;
+	struct fake_entry *e, *etmp;
 	struct fake_space *s, *stmp;
 
-	HASH_ITER(hh, w->names, n, ntmp) {
-		if (n->arb.kind == LK_LOCK && fake_below(fake_str(n), ns) && (fake_used(n) || (values && n->size)))
+	HASH_ITER(hh, w->entries, e, etmp) {
+		if (fake_kind(e) == LK_LOCK && fake_below(fake_str(e), ns) &&
+		    (fake_used(e->name) || (values && fake_there(e->name))))
 			return true;
 	}
 	HASH_ITER(hh, w->spaces, s, stmp) {
@@ -35,7 +36,7 @@ static bool lock_there(struct fake_world *w, const char *name)
 {
 	const struct fake_name *n = fake_find(w, LK_LOCK, name);
 
-	return n && (fake_used(n) || n->size);
+	return n && (fake_used(n) || fake_there(n));
 }
 
 int fake_ns_make(struct lk_backend *base, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
@@ -57,6 +58,7 @@ int fake_ns_make(struct lk_backend *base, const char *ns, mode_t perm, uid_t uid
 	s->uid = uid;
 	s->gid = gid;
 	s->mtime = pl_wall(base->loop);
+	s->ino = ++b->world->ino;
 	HASH_ADD_KEYPTR(hh, b->world->spaces, s->path, strlen(s->path), s);
 	return fake_done_later(b, cb, arg, 0);
 }
@@ -99,23 +101,26 @@ static char *moved(const char *path, const char *from, const char *to)
 
 static int move_names(struct fake_world *w, const char *from, const char *to)
 {
-	struct fake_name *n, *there, *tmp;
+	struct fake_entry *e, *there, *tmp;
+	struct fake_name *n, *old;
 	char *path;
 
-	HASH_ITER(hh, w->names, n, tmp) {
-		if (n->arb.kind != LK_LOCK || !n->size || !fake_below(fake_str(n), from))
+	HASH_ITER(hh, w->entries, e, tmp) {
+		n = e->name;
+		if (fake_kind(e) != LK_LOCK || !fake_there(n) || !fake_below(fake_str(e), from))
 			continue;
-		path = moved(fake_str(n), from, to);
-		there = path ? fake_get(w, LK_LOCK, path) : NULL;
+		path = moved(fake_str(e), from, to);
+		there = path ? fake_entry_find(w, LK_LOCK, path) : NULL;
+		if (there) {
+			old = there->name; /* nobody uses it */
+			fake_entry_drop(w, there);
+			fake_put(old);
+		}
+		there = path ? fake_entry_add(w, n, path) : NULL;
 		free(path);
 		if (!there)
 			return -ENOMEM;
-		free(there->value);
-		there->value = n->value;
-		there->size = n->size;
-		there->mtime = n->mtime;
-		n->value = NULL;
-		n->size = 0;
+		fake_entry_drop(w, e);
 	}
 	return 0;
 }
@@ -139,10 +144,8 @@ static int move_spaces(struct fake_world *w, const char *from, const char *to)
 	return 0;
 }
 
-int fake_ns_rename(struct lk_backend *base, const char *from, const char *to, lk_done_cb cb, void *arg)
+int fake_space_move(struct fake_world *w, const char *from, const char *to)
 {
-	struct fake_backend *b = fake_of(base);
-	struct fake_world *w = b->world;
 	int err = ns_missing(w, from);
 
 	if (err == 0)
@@ -151,18 +154,25 @@ int fake_ns_rename(struct lk_backend *base, const char *from, const char *to, lk
 		err = -EINVAL;
 	if (err == 0 && (busy(w, from, false) || busy(w, to, false)))
 		err = -EBUSY;
+	if (err == 0 && strcmp(from, to) == 0)
+		return 0;
 	if (err == 0 && busy(w, to, true))
 		err = -ENOTEMPTY;
 	if (err == 0 && lock_there(w, to))
 		err = -ENOTDIR;
-	if (err == 0 && strcmp(from, to) != 0) {
-		if (fake_space_find(w, to))
-			drop_space(w, fake_space_find(w, to));
-		err = move_names(w, from, to);
-		if (err == 0)
-			err = move_spaces(w, from, to);
-	}
-	return fake_done_later(b, cb, arg, err);
+	if (err)
+		return err;
+	if (fake_space_find(w, to))
+		drop_space(w, fake_space_find(w, to));
+	err = move_names(w, from, to);
+	return err ? err : move_spaces(w, from, to);
+}
+
+int fake_ns_rename(struct lk_backend *base, const char *from, const char *to, lk_done_cb cb, void *arg)
+{
+	struct fake_backend *b = fake_of(base);
+
+	return fake_done_later(b, cb, arg, fake_space_move(b->world, from, to));
 }
 
 int fake_ns_chmod(struct lk_backend *base, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
