@@ -33,10 +33,10 @@ static unsigned dice(struct model *m, unsigned sides)
 /* Mostly a few bytes of one window; at times to the end, or over windows. */
 static void draw_range(struct model *m, int64_t *start, int64_t *end)
 {
-	unsigned at = dice(m, 3), from = dice(m, BYTES), len = 1 + dice(m, dice(m, 4) ? 8 : BYTES);
+	unsigned at = dice(m, 3), from = dice(m, BYTES), len = dice(m, dice(m, 4) ? 8 : BYTES);
 
 	*start = windows[at] + from;
-	*end = windows[at] + (from + len > BYTES ? BYTES : from + len) - 1;
+	*end = windows[at] + (from + len < BYTES ? from + len : BYTES - 1);
 	if (dice(m, 12) == 0)
 		*end = INT64_MAX;
 	else if (dice(m, 12) == 0)
