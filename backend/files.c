@@ -41,6 +41,20 @@ int lk_file_open(struct lk_backend *b, const char *name, int flags, mode_t perm,
 				    cb, arg);
 }
 
+int lk_file_mkdir(struct lk_backend *b, const char *name, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
+{
+	int err = check(b, name);
+
+	return err ? err : b->impl->files->mkdir(b, name, perm & 07777, uid, gid, cb, arg);
+}
+
+int lk_file_rmdir(struct lk_backend *b, const char *name, lk_done_cb cb, void *arg)
+{
+	int err = check(b, name);
+
+	return err ? err : b->impl->files->rmdir(b, name, cb, arg);
+}
+
 int lk_file_unlink(struct lk_backend *b, const char *name, lk_done_cb cb, void *arg)
 {
 	int err = check(b, name);

@@ -45,6 +45,11 @@ int lk_file_stat(struct lk_backend *b, const char *name, lk_file_stat_cb cb, voi
  * file made by this call. Never follows a symbolic link (-ELOOP); -EISDIR. */
 int lk_file_open(struct lk_backend *b, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid,
 		 lk_file_open_cb cb, void *arg);
+/* A folder, the namespace of that name: where lk_ns_make takes the place of an empty file that nobody
+ * uses, this is -EEXIST for whatever is there. */
+int lk_file_mkdir(struct lk_backend *b, const char *name, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
+/* -ENOTEMPTY while there is any file in it, where lk_ns_remove takes unused empty ones away. */
+int lk_file_rmdir(struct lk_backend *b, const char *name, lk_done_cb cb, void *arg);
 /* -EBUSY while a locks/ handle holds the name; -EISDIR. */
 int lk_file_unlink(struct lk_backend *b, const char *name, lk_done_cb cb, void *arg);
 /* Of a file over a file or of a folder over an empty folder, as rename(2) has it. flags: 0 or

@@ -12,6 +12,8 @@ struct pl_loop;
 struct lk_files_impl {
 	int (*stat)(struct lk_backend *, const char *, lk_file_stat_cb, void *);
 	int (*open)(struct lk_backend *, const char *, int, mode_t, uid_t, gid_t, lk_file_open_cb, void *);
+	int (*mkdir)(struct lk_backend *, const char *, mode_t, uid_t, gid_t, lk_done_cb, void *);
+	int (*rmdir)(struct lk_backend *, const char *, lk_done_cb, void *);
 	int (*unlink)(struct lk_backend *, const char *, lk_done_cb, void *);
 	int (*rename)(struct lk_backend *, const char *, const char *, unsigned, lk_done_cb, void *);
 	int (*link)(struct lk_backend *, const char *, const char *, lk_done_cb, void *);

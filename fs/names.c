@@ -81,7 +81,9 @@ static int make_call(struct naming *m)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(m->req);
 
-	return lk_ns_make(server_of(m->req)->backend, m->path, m->mode & 07777, ctx->uid, ctx->gid, naming_done, m);
+	/* In files/ nothing gives way: who finds that mkdir(2) works has made the folder. */
+	return (m->parent->kind == N_FILES ? lk_file_mkdir : lk_ns_make)(
+		server_of(m->req)->backend, m->path, m->mode & 07777, ctx->uid, ctx->gid, naming_done, m);
 }
 
 static void make_after(struct naming *m)
@@ -127,7 +129,8 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 
 static int remove_call(struct naming *m)
 {
-	return lk_ns_remove(server_of(m->req)->backend, m->path, naming_done, m);
+	return (m->parent->kind == N_FILES ? lk_file_rmdir : lk_ns_remove)(server_of(m->req)->backend, m->path,
+									   naming_done, m);
 }
 
 static void gone_after(struct naming *m)
@@ -146,6 +149,10 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct node *n = p ? node_find(&server_of(req)->nodes, p, name) : NULL;
 	struct naming *m;
 
+	if (n && n->kind == N_FILE) {
+		reply_err(req, -ENOTDIR);
+		return;
+	}
 	if (!p || !(is_lock_dir(p) || p->kind == N_FILES) || (n && n->kind != N_NAMESPACE && n->kind != N_FILES) ||
 	    (n && !*n->path)) {
 		reply_err(req, p ? -EPERM : -ESTALE);

@@ -99,6 +99,17 @@ static const struct lk_impl file_impl = {
 	.destroy = fb_destroy,
 };
 
+bool fb_too_many(struct file_backend *b, int fd)
+{
+	if (fd < b->fd_max && fd != -EMFILE && fd != -ENFILE)
+		return false;
+	if (!kept_clear(b->kept))
+		return false;
+	if (fd >= 0)
+		close(fd);
+	return true;
+}
+
 /* Listing, values and other mounts must go on when no more locks can be held. */
 static int lock_descriptors(void)
 {

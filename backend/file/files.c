@@ -100,10 +100,13 @@ static int fb_file_fstat(struct lk_backend *base, struct lk_file *file, lk_file_
 /* First without O_CREAT: only a file that this call makes gets an owner. */
 static int open_or_make(struct file_backend *b, const char *name, int flags, mode_t perm, bool *made)
 {
+	const int there = (flags & ~O_CREAT) | O_NOFOLLOW | O_NONBLOCK;
 	int fd = -ENOENT;
 
 	if (!(flags & O_EXCL))
-		fd = store_openat(b->store.locks, name, (flags & ~O_CREAT) | O_NOFOLLOW | O_NONBLOCK, 0);
+		fd = store_openat(b->store.locks, name, there, 0);
+	if (fb_too_many(b, fd))
+		fd = store_openat(b->store.locks, name, there, 0);
 	*made = fd == -ENOENT && (flags & O_CREAT);
 	if (*made && b->store.read_only)
 		return -EROFS;
@@ -316,8 +319,11 @@ static int fb_file_rename(struct lk_backend *base, const char *from, const char 
 			  void *arg)
 {
 	struct file_backend *b = fb_of(base);
+	struct stat st;
 	int err;
 
+	if ((flags & RENAME_NOREPLACE) && store_stat(b->store.locks, to, &st) == 0)
+		return fb_later_done(b, cb, arg, -EEXIST);
 	if (held_by_name(b, from) || held_by_name(b, to))
 		return -EBUSY;
 	err = with_both(b, from, to, flags, rename_act);
@@ -410,6 +416,8 @@ static int fb_file_list(struct lk_backend *base, const char *ns, lk_list_cb cb, 
 const struct lk_files_impl fb_files = {
 	.stat = fb_file_stat,
 	.open = fb_file_open,
+	.mkdir = fb_file_mkdir,
+	.rmdir = fb_file_rmdir,
 	.unlink = fb_file_unlink,
 	.rename = fb_file_rename,
 	.link = fb_file_link,
@@ -424,8 +432,8 @@ const struct lk_files_impl fb_files = {
 	.sync = fb_file_sync,
 	.close = fb_file_close,
 	.on_lost = fb_file_on_lost,
-	.range_set = range_set,
-	.range_cancel = range_cancel,
-	.range_test = range_test,
-	.range_drop = range_drop,
+	.range_set = fb_range_set,
+	.range_cancel = fb_range_cancel,
+	.range_test = fb_range_test,
+	.range_drop = fb_range_drop,
 };

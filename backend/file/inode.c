@@ -104,6 +104,8 @@ int inode_reopen(const struct finode *i, int flags)
 		return -ESTALE;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", i->files->fd);
 	fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
+	if (fb_too_many(i->b, fd < 0 ? -errno : fd))
+		fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && (errno == EACCES || errno == EROFS || errno == ETXTBSY))
 		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)

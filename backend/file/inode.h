@@ -55,11 +55,11 @@ void fname_split(struct fname *n);
 bool fname_has(struct fname *n, const struct lk_file *file);
 
 /* range.c */
-int range_set(struct lk_backend *b, struct lk_range_request *req);
-void range_cancel(struct lk_backend *b, struct lk_range_request *req, int err);
-int range_test(struct lk_backend *b, struct lk_file *file, const struct ranges_lock *want, lk_range_test_cb cb,
-	       void *arg);
-int range_drop(struct lk_backend *b, struct lk_file *file, uint64_t owner, lk_done_cb cb, void *arg);
+int fb_range_set(struct lk_backend *b, struct lk_range_request *req);
+void fb_range_cancel(struct lk_backend *b, struct lk_range_request *req, int err);
+int fb_range_test(struct lk_backend *b, struct lk_file *file, const struct ranges_lock *want, lk_range_test_cb cb,
+		  void *arg);
+int fb_range_drop(struct lk_backend *b, struct lk_file *file, uint64_t owner, lk_done_cb cb, void *arg);
 /* DIR is gone, and other mounts make a new one: no range excludes anybody there. */
 void ranges_lose(struct file_backend *b);
 /* The backend goes. */

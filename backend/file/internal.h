@@ -171,6 +171,8 @@ int fb_rename(struct lk_backend *b, struct lk_hold *from, struct lk_hold *to, lk
 /* Later, from the loop: cb(arg, n, data), data copied. 0 or -ENOMEM. */
 int fb_later_io(struct file_backend *b, lk_io_cb cb, void *arg, ssize_t n, const void *data, size_t len);
 int fb_later_done(struct file_backend *b, lk_done_cb cb, void *arg, int err);
+/* Is this what open says, or gives, at the limit on descriptors? If some could be spared it is closed: try again. */
+bool fb_too_many(struct file_backend *b, int fd);
 /* The backend goes: those under way answer nobody. */
 void fb_forget_syncs(struct file_backend *b);
 /* fsync on a worker; hold NULL: a plain file. fd is duplicated. */
@@ -185,6 +187,9 @@ int fb_view(struct lk_backend *b, enum lk_kind kind, const char *name, lk_view_c
 
 /* ns.c */
 int fb_ns_make(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
+/* For files/: of what is really there. */
+int fb_file_mkdir(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
+int fb_file_rmdir(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg);
 int fb_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg);
 int fb_ns_rename(struct lk_backend *b, const char *from, const char *to, lk_done_cb cb, void *arg);
 int fb_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);

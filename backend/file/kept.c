@@ -33,10 +33,13 @@ static void drop(struct kept *k, struct entry *e)
 	free(e);
 }
 
-void kept_clear(struct kept *k)
+bool kept_clear(struct kept *k)
 {
+	bool any = k->entries != NULL;
+
 	while (k->entries)
 		drop(k, k->entries);
+	return any;
 }
 
 void kept_free(struct kept *k)

@@ -4,6 +4,7 @@
 #ifndef BACKEND_FILE_KEPT_H
 #define BACKEND_FILE_KEPT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -13,7 +14,8 @@ struct kept;
 struct kept *kept_new(void);
 /* Closes them all. */
 void kept_free(struct kept *k);
-void kept_clear(struct kept *k);
+/* False when there was none. */
+bool kept_clear(struct kept *k);
 /* Takes fd over. */
 void kept_put(struct kept *k, const char *key, size_t len, unsigned idx, int fd, dev_t dev, ino_t ino);
 /* The caller's again, with what file it is; -1: there is none. */

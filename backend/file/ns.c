@@ -79,6 +79,33 @@ int fb_ns_make(struct lk_backend *base, const char *ns, mode_t perm, uid_t uid, 
 	return fb_later_done(b, cb, arg, err);
 }
 
+int fb_file_mkdir(struct lk_backend *base, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
+{
+	struct file_backend *b = fb_of(base);
+	const char *last;
+	int at = store_parent(b->store.locks, ns, &last), err;
+
+	if (at < 0)
+		return at;
+	err = make_folder(at, last, perm, uid, gid);
+	close(at);
+	return fb_later_done(b, cb, arg, err);
+}
+
+int fb_file_rmdir(struct lk_backend *base, const char *ns, lk_done_cb cb, void *arg)
+{
+	struct file_backend *b = fb_of(base);
+	const char *last;
+	int at = store_parent(b->store.locks, ns, &last), err = 0;
+
+	if (at < 0)
+		return at;
+	if (unlinkat(at, last, AT_REMOVEDIR) < 0)
+		err = errno == EEXIST ? -ENOTEMPTY : -errno;
+	close(at);
+	return fb_later_done(b, cb, arg, err);
+}
+
 static int empty_folder(int dir)
 {
 	int fd = dup(dir), err = 0;

@@ -289,7 +289,7 @@ static int enqueue(struct frange *r)
 	return 0;
 }
 
-int range_set(struct lk_backend *base, struct lk_range_request *req)
+int fb_range_set(struct lk_backend *base, struct lk_range_request *req)
 {
 	struct file_backend *b = fb_of(base);
 	struct finode *i = req->file->inode;
@@ -328,7 +328,7 @@ int range_set(struct lk_backend *base, struct lk_range_request *req)
 	return 0;
 }
 
-void range_cancel(struct lk_backend *base, struct lk_range_request *req, int err)
+void fb_range_cancel(struct lk_backend *base, struct lk_range_request *req, int err)
 {
 	struct frange *r = req->priv;
 
@@ -383,8 +383,8 @@ static int answer_test(struct file_backend *b, const struct ranges_lock *conflic
 	return 0;
 }
 
-int range_test(struct lk_backend *base, struct lk_file *file, const struct ranges_lock *want, lk_range_test_cb cb,
-	       void *arg)
+int fb_range_test(struct lk_backend *base, struct lk_file *file, const struct ranges_lock *want, lk_range_test_cb cb,
+		  void *arg)
 {
 	struct finode *i = file->inode;
 	const struct fowner *o = owner_find(i, want->who.owner);
@@ -410,7 +410,7 @@ int range_test(struct lk_backend *base, struct lk_file *file, const struct range
 	return answer_test(fb_of(base), found ? &conflict : NULL, cb, arg);
 }
 
-int range_drop(struct lk_backend *base, struct lk_file *file, uint64_t owner, lk_done_cb cb, void *arg)
+int fb_range_drop(struct lk_backend *base, struct lk_file *file, uint64_t owner, lk_done_cb cb, void *arg)
 {
 	const struct ranges_lock all = { .who = who_of(owner), .end = INT64_MAX };
 	struct finode *i = file->inode;
@@ -418,8 +418,8 @@ int range_drop(struct lk_backend *base, struct lk_file *file, uint64_t owner, lk
 
 	if (o) {
 		ranges_drop_owner(&i->ranges, who_of(owner));
-		if (o->blocked)
-			kernel_follow(i, o, &all);
+		/* Closing would not do while a blocked call, or a fork of ours, shares the description. */
+		kernel_follow(i, o, &all);
 		owner_settle(i, o);
 		pump(i);
 	}

@@ -77,6 +77,8 @@ static int open_file(struct fname *n, unsigned idx)
 	else
 		flags |= O_CREAT;
 	fd = store_openat(fslot_at(n), path, flags, 0666);
+	if (fb_too_many(n->b, fd))
+		fd = store_openat(fslot_at(n), path, flags, 0666);
 	if (fd == -EACCES && !n->b->store.read_only)
 		fd = store_openat(fslot_at(n), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (fd == -ENOENT && n->b->store.read_only)

@@ -258,6 +258,8 @@ int rf_sync(struct lk_backend *base, struct lk_file *file, lk_done_cb cb, void *
 const struct lk_files_impl redis_files = {
 	.stat = rf_stat,
 	.open = rf_open,
+	.mkdir = rb_ns_make,
+	.rmdir = rb_ns_remove,
 	.unlink = rf_unlink,
 	.rename = rf_rename,
 	.link = rf_link,

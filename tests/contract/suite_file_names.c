@@ -79,22 +79,36 @@ static void test_a_folder(void **state)
 	assert_string_equal(file_list(f->b, f, ""), "job new ");
 }
 
+static int folder_make(struct fixture *f, const char *name, mode_t perm)
+{
+	struct outcome *o = outcome_new();
+
+	return (int)outcome_of(f, outcome_begun(o, lk_file_mkdir(f->b, name, perm, 0, 0, on_done, o)));
+}
+
+static int folder_remove(struct fixture *f, const char *name)
+{
+	struct outcome *o = outcome_new();
+
+	return (int)outcome_of(f, outcome_begun(o, lk_file_rmdir(f->b, name, on_done, o)));
+}
+
 /* An empty file keeps its name: mkdir(2) is a way to lock, too. */
 static void test_a_file_is_in_the_way(void **state)
 {
 	struct fixture *f = *state;
 	struct opened o = made(f->b, f, "job");
 
-	assert_int_equal(ns_make(f, "job", 0755), -EEXIST);
+	assert_int_equal(folder_make(f, "job", 0755), -EEXIST);
 	file_close(&o);
 	settle(f);
-	assert_int_equal(ns_make(f, "job", 0755), -EEXIST);
+	assert_int_equal(folder_make(f, "job", 0755), -EEXIST);
 	assert_int_equal(name_unlink(f->b, f, "job"), 0);
-	assert_int_equal(ns_make(f, "job", 0755), 0);
+	assert_int_equal(folder_make(f, "job", 0755), 0);
 	o = made(f->b, f, "job/empty");
 	file_close(&o);
 	settle(f);
-	assert_int_equal(ns_remove(f, "job"), -ENOTEMPTY);
+	assert_int_equal(folder_remove(f, "job"), -ENOTEMPTY);
 	assert_string_equal(file_list(f->b, f, "job"), "empty ");
 }
 
@@ -229,7 +243,7 @@ static struct outcome *want_name(struct lk_backend *b, unsigned way, const char 
 	case 3:
 		return outcome_begun(o, lk_file_rename(b, own, name, RENAME_NOREPLACE, on_done, o));
 	default:
-		return outcome_begun(o, lk_ns_make(b, name, 0755, 0, 0, on_done, o));
+		return outcome_begun(o, lk_file_mkdir(b, name, 0755, 0, 0, on_done, o));
 	}
 }
 

@@ -284,6 +284,8 @@ static int fake_file_sync(struct lk_backend *b, struct lk_file *file, lk_done_cb
 const struct lk_files_impl fake_files_impl = {
 	.stat = fake_file_stat,
 	.open = fake_file_open,
+	.mkdir = fake_ns_make,
+	.rmdir = fake_ns_remove,
 	.unlink = fake_file_unlink,
 	.rename = fake_file_rename,
 	.link = fake_file_link,
