@@ -353,15 +353,18 @@ struct ask *ask_convert(struct ask *a, enum lk_mode mode, bool try_only)
 int contract_run(const struct contract_world *world)
 {
 	static const struct test_list *const lists[] = {
-		&acquire_list,	  &cancel_list,	    &convert_list, &sem_list,	     &value_list,	&lost_list,
-		&look_list,	  &ns_list,	    &mounts_list,  &destroy_list,    &random_list,	&files_list,
-		&file_names_list, &file_flock_list, &ranges_list,  &range_wait_list, &range_model_list,
+		&acquire_list,	  &cancel_list,	     &convert_list,    &sem_list,	 &value_list,
+		&lost_list,	  &look_list,	     &ns_list,	       &mounts_list,	 &destroy_list,
+		&random_list,	  &files_list,	     &file_names_list, &file_flock_list, &ranges_list,
+		&range_wait_list, &range_model_list, &lock_files_list, &files_lost_list,
 	};
 	struct CMUnitTest all[256];
 	size_t i, n = 0;
 
 	contract = world;
 	for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		if (lists[i] == &files_lost_list && !world->lapse)
+			continue;
 		if (n + lists[i]->n > sizeof(all) / sizeof(all[0]))
 			return 1;
 		memcpy(all + n, lists[i]->tests, lists[i]->n * sizeof(all[0]));

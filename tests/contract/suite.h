@@ -33,6 +33,8 @@ struct contract_world {
 	struct lk_backend *(*open)(const struct lk_config *config); /* a mount of the world; NULL: failed */
 	/* Takes the lock away from below, on_lost follows; NULL: only lk_break does. */
 	void (*lose)(struct lk_backend *b, struct lk_hold *hold);
+	/* The lease of the mount is over; NULL: there is none, or it takes its time. Its tests are left out then. */
+	void (*lapse)(struct lk_backend *b);
 };
 
 /* Runs everything in this world; returns main's exit code. */
@@ -156,6 +158,6 @@ struct test_list {
 
 extern const struct test_list acquire_list, cancel_list, convert_list, sem_list, value_list, lost_list, look_list,
 	ns_list, mounts_list, destroy_list, random_list, files_list, file_names_list, file_flock_list, ranges_list,
-	range_wait_list, range_model_list;
+	range_wait_list, range_model_list, lock_files_list, files_lost_list;
 
 #endif

@@ -174,6 +174,32 @@ static void test_drop_leaves_waits(void **state)
 	assert_int_equal(range_try(&o, 1, S, 0, 0), -EAGAIN);
 }
 
+static void test_too_many_waiters(void **state)
+{
+	struct fixture *f = *state;
+	struct range_ask *w[3];
+	struct opened o;
+	unsigned i;
+
+	f->config.max_waiters = 3;
+	fixture_reopen(f);
+	o = made(f->b, f, "db");
+	assert_int_equal(range_try(&o, 9, X, 0, 9), 0);
+	for (i = 0; i < 3; i++)
+		w[i] = range_wait(&o, i + 1, X, 0, 9);
+	range_still_waits(w[2]);
+	assert_int_equal(range_answer(range_wait(&o, 4, S, 0, 9)), -ENOLCK);
+	assert_int_equal(range_answer(range_wait(&o, 4, S, 10, 19)), 0); /* need not wait */
+	assert_int_equal(range_try(&o, 4, S, 0, 9), -EAGAIN);
+	range_cancel(w[1], -EINTR);
+	assert_int_equal(range_answer(w[1]), -EINTR);
+	w[1] = range_wait(&o, 4, S, 0, 9);
+	range_still_waits(w[1]);
+	assert_int_equal(range_drop(&o, 9), 0);
+	assert_int_equal(range_answer(w[0]), 0);
+	assert_int_equal(range_drop(&o, 1), 0);
+}
+
 /* --- cancel --- */
 
 static void cancelled(const struct opened *o, const struct opened *p)
@@ -408,6 +434,7 @@ static const struct CMUnitTest tests[] = {
 	CONTRACT_TEST(test_served_on_two_mounts),
 	CONTRACT_TEST(test_waiters_are_not_in_the_way),
 	CONTRACT_TEST(test_drop_leaves_waits),
+	CONTRACT_TEST(test_too_many_waiters),
 	CONTRACT_TEST(test_cancel),
 	CONTRACT_TEST(test_cancel_there),
 	CONTRACT_TEST(test_cancel_race),

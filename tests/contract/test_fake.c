@@ -28,6 +28,7 @@ static const struct contract_world fake = {
 	.drop = drop,
 	.open = open_fake,
 	.lose = fake_lose,
+	.lapse = fake_lapse,
 };
 
 int main(void)

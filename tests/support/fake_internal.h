@@ -102,7 +102,7 @@ struct fake_range {
 	struct fake_name *name;
 	struct lk_range_request *req;
 	struct pl_task task;
-	bool finished;
+	bool waits, finished;
 	int err;
 	struct fake_range *prev, *next;
 };

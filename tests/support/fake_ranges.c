@@ -22,6 +22,8 @@ static void run_finish(struct pl_task *task)
 static void finish(struct fake_range *r, int err)
 {
 	r->finished = true;
+	r->b->n_waits -= r->waits;
+	r->waits = false;
 	r->err = err;
 	if (err == 0 && r->req->want.mode != RANGES_NONE)
 		r->req->file->ranged = true;
@@ -48,9 +50,15 @@ static int ask(struct fake_range *r)
 		err = ranges_set(&r->name->ranges, &req->want);
 	if (err != -EAGAIN || !req->wait)
 		return err;
+	if (r->b->config.max_waiters && r->b->n_waits >= r->b->config.max_waiters)
+		return -ENOLCK;
 	r->w.want = req->want;
 	err = ranges_wait_add(&r->name->ranges, &r->w);
-	return err ? err : -EINPROGRESS;
+	if (err)
+		return err;
+	r->waits = true;
+	r->b->n_waits++;
+	return -EINPROGRESS;
 }
 
 int fake_range_set(struct lk_backend *base, struct lk_range_request *req)
