@@ -14,12 +14,15 @@ SUPPORT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, SUPPORT)
 
 from lockclient import Client  # noqa: E402
+from programs import Console, Program  # noqa: E402
 from redisserver import RedisServer  # noqa: E402
 from plockmount import PLOCKFS, Mount, become_subreaper, mountinfo, sanitizer_logs, unmount_lazily  # noqa: E402
 
 TEST_DEADLINE = 90.0
 # "file", or "redis": where the mounts of tests that do not say otherwise have their locks.
 BACKEND = os.environ.get("PLOCKFS_TEST_BACKEND", "file")
+# PLOCKFS_TEST_PLAIN=1 runs the same foreign programs in a plain folder, to check the tests themselves.
+PLAIN = os.environ.get("PLOCKFS_TEST_PLAIN") == "1"
 REDIS_TTL_MS = 4000
 
 
@@ -164,3 +167,40 @@ def client(client_program, watched):
 def clients(client):
     """A function that starts n client processes."""
     return lambda n, **how: [client(**how) for _ in range(n)]
+
+
+@pytest.fixture
+def folders(request, work):
+    """files/ of two mounts of one store, for programs that lock files."""
+    if PLAIN:
+        return [work, work]
+    make = request.getfixturevalue("mounts")
+    # A program that is setgid is another user for FUSE.
+    return [make(opts="allow_other").path("files") for _ in range(2)]
+
+
+@pytest.fixture
+def program():
+    """A function that starts a foreign program."""
+    started = []
+
+    def make(*argv, **how):
+        started.append(Program(*argv, **how))
+        return started[-1]
+    yield make
+    for p in started:
+        p.end()
+
+
+@pytest.fixture
+def consoles(folders):
+    """A function that starts n Pythons to be told what to do, each with `path` in one of the folders by turns."""
+    started = []
+
+    def make(n, name="job", **names):
+        new = [Console(path=os.path.join(folders[i % 2], name), folder=folders[i % 2], **names) for i in range(n)]
+        started.extend(new)
+        return new
+    yield make
+    for c in started:
+        c.end()
