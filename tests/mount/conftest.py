@@ -28,13 +28,13 @@ REDIS_TTL_MS = 4000
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "file_only: about the file backend: looks into DIR, or runs programs there")
+    config.addinivalue_line("markers", "mount_only: about what a plain folder has not")
 
 
 def pytest_collection_modifyitems(config, items):
-    """What is about the file backend is not run, rather than skipped, on the other one."""
-    if BACKEND == "file":
-        return
-    mine = [i for i in items if i.get_closest_marker("file_only") is None]
+    """What is about the file backend is not run, rather than skipped, on the other one; likewise in a plain folder."""
+    marks = (["file_only"] if BACKEND != "file" else []) + (["mount_only"] if PLAIN else [])
+    mine = [i for i in items if not any(i.get_closest_marker(m) for m in marks)]
     config.hook.pytest_deselected(items=[i for i in items if i not in mine])
     items[:] = mine
 

@@ -21,10 +21,8 @@ def run(code, names):
 
 
 def plain(value):
-    """As JSON can say it."""
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return value if isinstance(value, (type(None), bool, int, float, str, list, tuple)) else repr(value)
+    """What JSON cannot say."""
+    return value.decode("latin-1") if isinstance(value, bytes) else repr(value)
 
 
 def kinds(error):
@@ -35,7 +33,7 @@ def kinds(error):
 names = {}
 for line in sys.stdin:
     try:
-        answer = {"value": plain(run(json.loads(line), names))}
+        answer = {"value": run(json.loads(line), names)}
     except Exception as e:
         answer = {"error": f"{type(e).__name__}: {e}", "kinds": kinds(e)}
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(answer, default=plain), flush=True)

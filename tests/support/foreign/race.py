@@ -176,23 +176,28 @@ def run(idiom, rounds, folder, me, start, wins):
             it.give()
 
 
+def together(n, work):
+    """work(i) in n processes; ends this one when one of them fails."""
+    children = []
+    for i in range(n):
+        pid = os.fork()
+        if pid == 0:
+            work(i)
+            os._exit(0)
+        children.append(pid)
+    while children:
+        pid, status = os.wait()
+        children.remove(pid)
+        if status:
+            for other in children:  # they would wait for it for ever
+                os.kill(other, signal.SIGKILL)
+            sys.exit(1)
+
+
 def main(idiom, rounds, *folders):
     n, rounds = len(folders), int(rounds)
     start, wins = Start(n), mmap.mmap(-1, rounds * n)
-    children = {}
-    for me, folder in enumerate(folders):
-        pid = os.fork()
-        if pid == 0:
-            run(idiom, rounds, folder, me, start, wins)
-            os._exit(0)
-        children[pid] = folder
-    while children:
-        pid, status = os.wait()
-        del children[pid]
-        if status:
-            for other in children:  # they would spin for ever
-                os.kill(other, signal.SIGKILL)
-            sys.exit(1)
+    together(n, lambda me: run(idiom, rounds, folders[me], me, start, wins))
     print(json.dumps([[i for i in range(n) if wins[r * n + i]] for r in range(rounds)]))
 
 
