@@ -10,8 +10,42 @@
 
 #define TARGET_MAX 4095
 
+bool lk_file_component_valid(const char *component)
+{
+	if (*component != '.')
+		return lk_component_valid(component);
+	if (strlen(component) > 255)
+		return false;
+	component += strspn(component, ".");
+	return lk_component_valid(component);
+}
+
+static int name_check(const char *name)
+{
+	char visible[LK_NAME_MAX + 2];
+	const char *last = strrchr(name, '/');
+	size_t len = strlen(name), at = last ? (size_t)(last + 1 - name) : 0;
+
+	if (name[at] != '.')
+		return lk_name_check(name);
+	if (len > LK_NAME_MAX || len - at > 255)
+		return -ENAMETOOLONG;
+	if (!lk_file_component_valid(name + at))
+		return -ENOENT;
+	/* The rest is as for a name without the dot. */
+	memcpy(visible, name, len + 1);
+	visible[at] = '_';
+	return lk_name_check(visible);
+}
+
 /* 0, or why the backend is not asked. */
 static int check(const struct lk_backend *b, const char *name)
+{
+	return b->impl->files ? name_check(name) : -EOPNOTSUPP;
+}
+
+/* A folder is a namespace too. */
+static int check_folder(const struct lk_backend *b, const char *name)
 {
 	return b->impl->files ? lk_name_check(name) : -EOPNOTSUPP;
 }
@@ -20,7 +54,7 @@ static int check_two(const struct lk_backend *b, const char *from, const char *t
 {
 	int err = check(b, from);
 
-	return err ? err : lk_name_check(to);
+	return err ? err : name_check(to);
 }
 
 int lk_file_stat(struct lk_backend *b, const char *name, lk_file_stat_cb cb, void *arg)
@@ -43,14 +77,14 @@ int lk_file_open(struct lk_backend *b, const char *name, int flags, mode_t perm,
 
 int lk_file_mkdir(struct lk_backend *b, const char *name, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
 {
-	int err = check(b, name);
+	int err = check_folder(b, name);
 
 	return err ? err : b->impl->files->mkdir(b, name, perm & 07777, uid, gid, cb, arg);
 }
 
 int lk_file_rmdir(struct lk_backend *b, const char *name, lk_done_cb cb, void *arg)
 {
-	int err = check(b, name);
+	int err = check_folder(b, name);
 
 	return err ? err : b->impl->files->rmdir(b, name, cb, arg);
 }

@@ -16,6 +16,10 @@
 #include "backend/backend.h"
 #include "backend/ranges.h"
 
+/* As for locks/, but what is no folder may have a leading dot: dotlock programs make such files beside
+ * the lock. "." and ".." are never valid. */
+bool lk_file_component_valid(const char *component);
+
 struct lk_file_stat {
 	mode_t mode; /* type and permission bits: S_IFREG, S_IFDIR, S_IFLNK */
 	uid_t uid;

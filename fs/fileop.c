@@ -9,7 +9,7 @@ static int name_problem(const char *name)
 {
 	if (strlen(name) > 255)
 		return -ENAMETOOLONG;
-	return lk_component_valid(name) ? 0 : -EINVAL;
+	return lk_file_component_valid(name) ? 0 : -EINVAL;
 }
 
 struct fileop *fileop_new(fuse_req_t req, struct node *n, const char *name)

@@ -7,6 +7,43 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Opened in advance: see files_pin.c. */
+static void pinned_stat(void *arg, int err, const struct lk_file_stat *fs)
+{
+	struct fileop *f = arg;
+	struct server *s = server_of(f->req);
+	struct node *n = err ? NULL : files_node(s, f->node, f->name, f->path, fs);
+	struct stat st;
+
+	if (!n || !pin_keep(s, n, f->opened))
+		lk_file_close(s->backend, f->opened);
+	if (!n) {
+		fileop_fail(f, err ? err : -ENOMEM);
+		return;
+	}
+	attr_file(n, fs, &st);
+	reply_entry(f->req, n, &st);
+	fileop_free(f);
+}
+
+static void lookup_done(void *arg, int err, const struct lk_file_stat *fs);
+
+static void pinned(void *arg, int err, struct lk_file *file)
+{
+	struct fileop *f = arg;
+
+	f->opened = file;
+	if (err == 0) {
+		err = lk_file_fstat(backend_of(f), file, pinned_stat, f);
+		if (err < 0)
+			lk_file_close(backend_of(f), file);
+	} else if (err != -ENOENT) { /* no file, or not for writing: the usual way */
+		err = lk_file_stat(backend_of(f), f->path, lookup_done, f);
+	}
+	if (err)
+		fileop_fail(f, err);
+}
+
 static void lookup_done(void *arg, int err, const struct lk_file_stat *fs)
 {
 	struct fileop *f = arg;
@@ -30,6 +67,8 @@ static void lookup_done(void *arg, int err, const struct lk_file_stat *fs)
 
 static int lookup_call(struct fileop *f)
 {
+	if (pin_wanted(server_of(f->req), f->node, f->name))
+		return lk_file_open(backend_of(f), f->path, O_RDWR, 0, 0, 0, pinned, f);
 	return lk_file_stat(backend_of(f), f->path, lookup_done, f);
 }
 
@@ -37,7 +76,7 @@ void files_lookup(fuse_req_t req, struct node *parent, const char *name)
 {
 	struct fileop *f;
 
-	if (strlen(name) <= 255 && !lk_component_valid(name)) {
+	if (strlen(name) <= 255 && !lk_file_component_valid(name)) {
 		reply_err(req, -ENOENT);
 		return;
 	}

@@ -39,9 +39,12 @@ static void opened_stat(void *arg, int err, const struct lk_file_stat *fs)
 	struct lk_file *file = f->opened;
 	struct node *n = f->node;
 
-	/* Replaced since the lookup: ESTALE makes the kernel look again. */
 	if (err == 0 && !f->created && n->ino != fs->ino)
-		err = -ESTALE;
+		err = pin_next(s, n);
+	/* What was looked at before may have been another file. */
+	if (err == 0 && fs->uid != fuse_req_ctx(f->req)->uid &&
+	    !perm_allows(f->req, fs->mode, fs->uid, fs->gid, f->want))
+		err = -EACCES;
 	if (err == 0 && f->created)
 		n = files_node(s, f->node, f->name, f->path, fs);
 	f->h = err == 0 && n ? handle_new(s, n, H_FILE) : NULL;
@@ -72,8 +75,36 @@ static void opened(void *arg, int err, struct lk_file *file)
 		if (err < 0)
 			lk_file_close(backend_of(f), file);
 	}
+	if (err == -ENOENT && !f->created)
+		err = pin_next(server_of(f->req), f->node);
 	if (err)
 		fileop_fail(f, err);
+}
+
+static void pinned_truncated(void *arg, int err)
+{
+	struct fileop *f = arg;
+
+	if (err == 0) {
+		opened(f, 0, f->opened);
+		return;
+	}
+	lk_file_close(backend_of(f), f->opened);
+	fileop_fail(f, err);
+}
+
+static int open_pinned(struct fileop *f)
+{
+	int err = 0;
+
+	if (f->fi.flags & O_TRUNC) {
+		err = lk_file_truncate(backend_of(f), f->opened, 0, pinned_truncated, f);
+		if (err < 0)
+			lk_file_close(backend_of(f), f->opened);
+	} else {
+		opened(f, 0, f->opened);
+	}
+	return err;
 }
 
 static int open_call(struct fileop *f)
@@ -81,6 +112,8 @@ static int open_call(struct fileop *f)
 	const struct fuse_ctx *ctx = fuse_req_ctx(f->req);
 	int flags = f->fi.flags & (O_ACCMODE | O_EXCL | O_TRUNC);
 
+	if (f->opened)
+		return open_pinned(f);
 	return lk_file_open(backend_of(f), f->path, flags | (f->created ? O_CREAT : 0), f->mode & 07777, ctx->uid,
 			    ctx->gid, opened, f);
 }
@@ -89,16 +122,29 @@ static void open_stat(void *arg, int err, const struct lk_file_stat *fs)
 {
 	struct fileop *f = arg;
 
+	if (err == -ENOENT && !f->opened)
+		err = pin_next(server_of(f->req), f->node);
 	if (err == 0 && !S_ISREG(fs->mode))
 		err = -ELOOP;
 	if (err == 0 && !perm_allows(f->req, fs->mode, fs->uid, fs->gid, f->want))
 		err = -EACCES;
+	if (err && f->opened)
+		lk_file_close(backend_of(f), f->opened);
 	fileop_allowed(f, err);
 }
 
 static int open_check(struct fileop *f)
 {
+	int err;
+
 	f->call = open_call;
+	f->opened = pin_take(server_of(f->req), f->node);
+	if (f->opened) {
+		err = lk_file_fstat(backend_of(f), f->opened, open_stat, f);
+		if (err < 0)
+			lk_file_close(backend_of(f), f->opened);
+		return err;
+	}
 	return lk_file_stat(backend_of(f), f->path, open_stat, f);
 }
 
@@ -124,6 +170,7 @@ void files_create(fuse_req_t req, struct node *parent, const char *name, mode_t 
 	f->fi = *fi;
 	f->mode = mode;
 	f->created = true;
+	f->want = (fi->flags & O_ACCMODE) == O_RDONLY ? PERM_READ : PERM_READ | PERM_WRITE;
 	f->call = open_call;
 	fileop_start(f, PERM_WRITE);
 }

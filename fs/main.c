@@ -7,6 +7,7 @@
 #include "fs/handle.h"
 #include "fs/init_flags.h"
 #include "fs/mount.h"
+#include "fs/ops.h"
 #include "fs/server.h"
 
 #include <signal.h>
@@ -174,6 +175,7 @@ static void stop(struct program *p)
 	if (s->backend && s->loop) {
 		acquire_cancel_all(s);
 		ranges_cancel_all(s);
+		pin_end(s);
 	}
 	if (p->channel)
 		channel_close(p->channel);

@@ -102,6 +102,9 @@ void files_opendir(fuse_req_t req, struct node *n, struct fuse_file_info *fi);
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 
+/* fs/files_pin.c: before the mount goes */
+void pin_end(struct server *s);
+
 /* fs/ranges.c: fcntl(2) */
 void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
 void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock, int sleep);

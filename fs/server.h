@@ -15,6 +15,14 @@
 #include <errno.h>
 #include <fuse_lowlevel.h>
 
+/* fs/files_pin.c: a name whose file the next LOOKUP opens, then that file. */
+struct pin {
+	uint64_t parent, node;
+	struct lk_file *file;
+	struct pl_timer *timer;
+	char name[256];
+};
+
 struct server {
 	struct pl_loop *loop;
 	struct lk_backend *backend;
@@ -26,9 +34,10 @@ struct server {
 	uint64_t mounted;  /* wall ns */
 	uint64_t requests; /* read from the kernel so far */
 	uint64_t open_handles;
-	struct handle *handles;		  /* utlist DL, all that are open */
-	uint64_t range_owners;		  /* of all handles: 0 means that no close has ranges to drop */
-	struct ranging *rangings;	  /* utlist DL, fcntl(2) calls that are not answered yet */
+	struct handle *handles;	  /* utlist DL, all that are open */
+	uint64_t range_owners;	  /* of all handles: 0 means that no close has ranges to drop */
+	struct ranging *rangings; /* utlist DL, fcntl(2) calls that are not answered yet */
+	struct pin pin;
 	struct acquisition *acquisitions; /* utlist DL, all that are not answered yet */
 };
 

@@ -256,7 +256,7 @@ static int add_files(struct file_backend *b, struct listed **all, const char *ns
 		return err;
 	}
 	while ((e = readdir(d)) != NULL) {
-		if (!lk_component_valid(e->d_name))
+		if (!(every ? lk_file_component_valid(e->d_name) : lk_component_valid(e->d_name)))
 			continue;
 		len = strlen(e->d_name);
 		if (e->d_type == DT_DIR) {

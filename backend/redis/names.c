@@ -157,7 +157,7 @@ static void on_list(struct fcall *f, int err, const redisReply *reply)
 	for (i = 1; i < reply->elements; i++) {
 		const char *kn = reply_str(reply, i);
 
-		if (strlen(kn) <= cut + 1 || !lk_component_valid(kn + 1 + cut))
+		if (strlen(kn) <= cut + 1 || !lk_file_component_valid(kn + 1 + cut))
 			continue;
 		entries[list.n].name = kn + 1 + cut;
 		entries[list.n++].type = *kn == 'N' ? LK_T_NAMESPACE : *kn == 'K' ? LK_T_LINK : LK_T_NAME;

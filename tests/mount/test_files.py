@@ -48,6 +48,28 @@ def test_o_excl(mount, clients):
     b.hold(file(mount), flags)
 
 
+def test_names_with_a_dot(mounts, clients):
+    """Programs that lock by link(2) make such a file beside the lock; in locks/ there is none."""
+    one, two = mounts(), mounts()
+    a, b = clients(2)
+    fa = a.hold(file(one, ".tmp1234"), os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.link(file(one, ".tmp1234"), file(one))
+    assert sorted(os.listdir(two.path("files"))) == [".tmp1234", "job"]
+    fb = b.hold(file(two, ".tmp1234"), os.O_RDWR)
+    a.flock(fa, LOCK_EX | LOCK_NB)
+    fails("EAGAIN", b.flock, fb, LOCK_EX | LOCK_NB)
+    for m in (one, two):
+        assert ".tmp1234" not in os.listdir(m.path("locks"))
+        assert ".tmp1234" not in os.listdir(m.path("holders/locks"))
+        fails("ENOENT", os.stat, m.lock(".tmp1234"))
+        assert m.status_json()
+    os.unlink(file(two, ".tmp1234"))
+    assert os.listdir(one.path("files")) == ["job"]
+    for name in ("...", "a\nb"):
+        fails("EINVAL", b.hold, file(one, name), os.O_RDWR | os.O_CREAT)
+    fails("EINVAL", os.mkdir, file(one, ".folder"))
+
+
 def test_opening_takes_nothing(mount, clients):
     a, b = clients(2)
     fd = a.hold(file(mount), os.O_RDWR | os.O_CREAT)
