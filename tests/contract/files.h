@@ -21,6 +21,7 @@ struct opened {
 
 /* Asks; does not wait. Owner 0:0, mode 0644. */
 struct outcome *file_opening(struct lk_backend *b, const char *name, int flags);
+struct outcome *file_opening_as(struct lk_backend *b, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid);
 int file_open(struct opened *o, struct lk_backend *b, struct fixture *f, const char *name, int flags);
 /* These fail the test where the file cannot be opened; made(): O_CREAT, was there or not. */
 struct opened opened(struct lk_backend *b, struct fixture *f, const char *name);

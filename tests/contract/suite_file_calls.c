@@ -27,11 +27,16 @@ static void on_file_stat(void *arg, int err, const struct lk_file_stat *st)
 
 /* --- open files --- */
 
-struct outcome *file_opening(struct lk_backend *b, const char *name, int flags)
+struct outcome *file_opening_as(struct lk_backend *b, const char *name, int flags, mode_t perm, uid_t uid, gid_t gid)
 {
 	struct outcome *o = outcome_new();
 
-	return outcome_begun(o, lk_file_open(b, name, flags, 0644, 0, 0, on_open, o));
+	return outcome_begun(o, lk_file_open(b, name, flags, perm, uid, gid, on_open, o));
+}
+
+struct outcome *file_opening(struct lk_backend *b, const char *name, int flags)
+{
+	return file_opening_as(b, name, flags, 0644, 0, 0);
 }
 
 int file_open(struct opened *o, struct lk_backend *b, struct fixture *f, const char *name, int flags)

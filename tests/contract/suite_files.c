@@ -57,14 +57,31 @@ static void test_exclusive_create(void **state)
 static void test_mode_and_owner_of_a_new_file(void **state)
 {
 	struct fixture *f = *state;
-	struct outcome *o = file_opening(f->b, "plain", O_RDWR | O_CREAT);
-	struct lk_file_attr attr = { .perm = 04751, .uid = 33, .gid = 34, .mtime = 1000000000123456789 };
-	struct lk_file_attr time = KEEP_ATTR;
+	struct outcome *o = file_opening_as(f->b, "job", O_RDWR | O_CREAT, 0640, 33, 34);
 	struct lk_file_stat st;
-	struct opened a;
 
 	assert_int_equal(outcome_of(f, o), 0);
 	lk_file_close(f->b, o->file);
+	o = file_opening_as(f->b, "job", O_RDWR | O_CREAT, 0777, 35, 36); /* it is there: nothing changes */
+	assert_int_equal(outcome_of(f, o), 0);
+	lk_file_close(f->b, o->file);
+	assert_int_equal(name_stat(f->b, f, "job", &st), 0);
+	assert_int_equal(st.mode, S_IFREG | 0640);
+	if (geteuid() != 0)
+		return; /* only root gives files away */
+	assert_int_equal(st.uid, 33);
+	assert_int_equal(st.gid, 34);
+}
+
+static void test_attributes(void **state)
+{
+	struct fixture *f = *state;
+	struct opened a = made(f->b, f, "plain");
+	struct lk_file_attr attr = { .perm = 04751, .uid = 33, .gid = 34, .mtime = 1000000000123456789 };
+	struct lk_file_attr time = KEEP_ATTR;
+	struct lk_file_stat st;
+
+	file_close(&a);
 	if (geteuid() != 0)
 		attr.uid = attr.gid = (uid_t)-1; /* only root gives files away */
 	assert_int_equal(name_setattr(f->b, f, "none", &attr), -ENOENT);
@@ -354,6 +371,7 @@ static const struct CMUnitTest tests[] = {
 	CONTRACT_TEST(test_create),
 	CONTRACT_TEST(test_exclusive_create),
 	CONTRACT_TEST(test_mode_and_owner_of_a_new_file),
+	CONTRACT_TEST(test_attributes),
 	CONTRACT_TEST(test_times_move_on),
 	CONTRACT_TEST(test_write_and_read),
 	CONTRACT_TEST(test_holes_and_truncate),
