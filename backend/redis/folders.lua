@@ -70,14 +70,18 @@ function ops.nsrm(path)
 	return { 'OK' }
 end
 
-function ops.nschmod(path, perm, uid, gid)
+-- mtime: ns, of which folders keep ms; nil or '-': stays.
+function ops.nschmod(path, perm, uid, gid, mtime)
 	local ns = namespace(path)
 	if not ns then
 		return { 'NOENT' }
 	end
-	local p, u, gr = string.match(ns, '^(%d+) (%d+) (%d+)')
+	local p, u, gr, m = string.match(ns, '^(%d+) (%d+) (%d+) (%d+)')
+	if mtime and mtime ~= '-' then
+		m = #mtime > 6 and string.sub(mtime, 1, -7) or '0'
+	end
 	call('HSET', P .. 'n', path, table.concat({ perm == '-' and p or perm, uid == '-' and u or uid,
-		gid == '-' and gr or gid, int(now) }, ' '))
+		gid == '-' and gr or gid, m }, ' '))
 	namespaces_changed()
 	return { 'OK' }
 end

@@ -124,7 +124,7 @@ end
 
 function ops.fsetattrn(name, mode, uid, gid, mtime)
 	if namespace(name) then
-		return ops.nschmod(name, mode, uid, gid)
+		return ops.nschmod(name, mode, uid, gid, mtime)
 	end
 	local ln, why = find(name)
 	return ln and set_attributes(ln, mode, uid, gid, mtime) or { why }
