@@ -27,7 +27,9 @@ def plain(value):
 
 def kinds(error):
     names = [c.__name__ for c in type(error).__mro__]
-    return names + ([errno.errorcode.get(error.errno)] if isinstance(error, OSError) else [])
+    if isinstance(error, OSError):
+        names += [name for name in dir(errno) if getattr(errno, name) == error.errno]
+    return names
 
 
 names = {}
