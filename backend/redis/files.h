@@ -71,7 +71,7 @@ void calls_free(struct redis_backend *b);
 
 /* --- file.c --- */
 
-/* One that has ranges, and the open file through which it got them. */
+/* One that has ranges through an open file. */
 struct rowner {
 	uint64_t owner;
 	struct rowner *prev, *next;
@@ -121,6 +121,18 @@ int rf_list(struct lk_backend *b, const char *ns, lk_list_cb cb, void *arg);
 int rf_setattr(struct lk_backend *b, struct lk_file *file, const char *name, const struct lk_file_attr *attr,
 	       lk_done_cb cb, void *arg);
 
+/* --- extent.c --- */
+#define RANGE_TEXT 192
+/* As extents.lua reads it. */
+void range_write(const struct redis_backend *b, const struct ranges_lock *want, char out[RANGE_TEXT]);
+/* The owner has ranges through this file. True: the slot is the file's now. */
+bool range_note(struct lk_file *file, uint64_t owner, struct rowner *slot);
+/* The owner has none of this inode, through whatever file. */
+void range_forget(struct redis_backend *b, const char *ln, uint64_t owner);
+int rf_range_test(struct lk_backend *b, struct lk_file *file, const struct ranges_lock *want, lk_range_test_cb cb,
+		  void *arg);
+int rf_range_drop(struct lk_backend *b, struct lk_file *file, uint64_t owner, lk_done_cb cb, void *arg);
+
 /* --- range.c --- */
 struct rrange *rrange_find(struct redis_backend *b, uint64_t handle);
 /* The server says that this wait is over: it has its lock, or cannot. */
@@ -137,8 +149,5 @@ void ranges_stop(struct redis_backend *b);
 void ranges_free(struct redis_backend *b);
 int rf_range_set(struct lk_backend *b, struct lk_range_request *req);
 void rf_range_cancel(struct lk_backend *b, struct lk_range_request *req, int err);
-int rf_range_test(struct lk_backend *b, struct lk_file *file, const struct ranges_lock *want, lk_range_test_cb cb,
-		  void *arg);
-int rf_range_drop(struct lk_backend *b, struct lk_file *file, uint64_t owner, lk_done_cb cb, void *arg);
 
 #endif

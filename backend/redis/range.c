@@ -15,8 +15,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#define WANT_MAX 192
-
 struct rrange {
 	struct redis_backend *b;
 	struct lk_range_request *req;
@@ -42,39 +40,6 @@ struct rrange *rrange_find(struct redis_backend *b, uint64_t handle)
 
 	HASH_FIND(hh, b->ranges, &handle, sizeof(handle), r);
 	return r;
-}
-
-/* --- who has ranges here --- */
-
-static void owner_forget(struct redis_backend *b, const char *ln, uint64_t owner)
-{
-	struct lk_file *file;
-	struct rowner *o, *tmp;
-
-	DL_FOREACH(b->files, file) {
-		if (!file->owners || strcmp(file->ln, ln) != 0)
-			continue;
-		DL_FOREACH_SAFE(file->owners, o, tmp) {
-			if (o->owner != owner)
-				continue;
-			DL_DELETE(file->owners, o);
-			free(o);
-		}
-	}
-}
-
-static void owner_note(struct rrange *r)
-{
-	struct lk_file *file = r->req->file;
-	struct rowner *o;
-
-	DL_FOREACH(file->owners, o) {
-		if (o->owner == r->req->want.who.owner)
-			return;
-	}
-	r->slot->owner = r->req->want.who.owner;
-	DL_APPEND(file->owners, r->slot);
-	r->slot = NULL;
 }
 
 /* --- the end of one --- */
@@ -140,9 +105,9 @@ static void had(struct rrange *r, bool nothing_left)
 	const struct lk_range_request *req = r->req;
 
 	if (nothing_left)
-		owner_forget(r->b, req->file->ln, req->want.who.owner);
-	else if (req->want.mode != RANGES_NONE)
-		owner_note(r);
+		range_forget(r->b, req->file->ln, req->want.who.owner);
+	else if (req->want.mode != RANGES_NONE && range_note(req->file, req->want.who.owner, r->slot))
+		r->slot = NULL;
 	finish(r, 0);
 }
 
@@ -184,34 +149,9 @@ static void begin_unavailable(struct rrange *r)
 		give_up(r, -ENOLCK);
 }
 
-/* The host as a word that nobody can mistake for anything else. */
-static uint64_t host_word(const struct redis_backend *b)
-{
-	uint64_t h = UINT64_C(14695981039346656037);
-	const char *p;
-
-	for (p = b->base.host; *p; p++)
-		h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
-	return h;
-}
-
-/* As extents.lua has it. What comes before 0 and behind the last byte are these themselves. */
-static void write_want(const struct redis_backend *b, const struct ranges_lock *want, char out[WANT_MAX])
-{
-	int64_t before = want->start > 0 ? want->start - 1 : 0;
-	int64_t behind = want->end < INT64_MAX ? want->end + 1 : INT64_MAX;
-	char mode = want->mode == RANGES_NONE ? 'n' : want->mode == RANGES_SHARED ? 's' : 'x';
-
-	snprintf(out, WANT_MAX,
-		 "%c %019" PRId64 " %019" PRId64 " %019" PRId64 " %019" PRId64 " %d %" PRIu64 " %016" PRIx64, mode,
-		 want->start, want->end, before, behind, want->pid > 0 ? (int)want->pid : 0, want->who.owner,
-		 host_word(b));
-}
-
 struct asking {
 	struct redis_backend *b;
 	uint64_t handle, sent;
-	unsigned generation;
 };
 
 static struct asking *asking_new(const struct rrange *r)
@@ -223,7 +163,6 @@ static struct asking *asking_new(const struct rrange *r)
 	a->b = r->b;
 	a->handle = r->handle;
 	a->sent = r->sent;
-	a->generation = r->b->generation;
 	return a;
 }
 
@@ -281,7 +220,7 @@ static void send_set(struct rrange *r)
 {
 	const struct lk_range_request *req = r->req;
 	struct redis_backend *b = r->b;
-	char want[WANT_MAX];
+	char want[RANGE_TEXT];
 	struct script_call c;
 	struct asking *a;
 
@@ -291,7 +230,7 @@ static void send_set(struct rrange *r)
 		give_up(r, -ENOLCK);
 		return;
 	}
-	write_want(b, &req->want, want);
+	range_write(b, &req->want, want);
 	script_begin(b, &c, "rset");
 	script_num(&c, (int64_t)session_limit(b));
 	script_num(&c, 0);
@@ -398,61 +337,6 @@ int rf_range_set(struct lk_backend *base, struct lk_range_request *req)
 	if (!r->finished && b->state == SESSION_UP)
 		send_set(r);
 	return 0;
-}
-
-static void on_test(struct fcall *f, int err, const redisReply *reply)
-{
-	struct ranges_lock c = { 0 };
-	const char *member = reply_str(reply, 5), *slash = strrchr(member, '/');
-
-	if (err || !slash) {
-		f->cb.test(f->arg, err, NULL);
-		return;
-	}
-	c.mode = *reply_str(reply, 1) == 'x' ? RANGES_EXCLUSIVE : RANGES_SHARED;
-	c.start = (int64_t)reply_num(reply, 2);
-	c.end = (int64_t)reply_num(reply, 3);
-	c.pid = (pid_t)reply_num(reply, 4);
-	c.who.owner = strtoull(slash + 1, NULL, 10);
-	c.who.session = strncmp(member, f->b->sid, strlen(f->b->sid)) != 0;
-	f->cb.test(f->arg, 0, &c);
-}
-
-int rf_range_test(struct lk_backend *base, struct lk_file *file, const struct ranges_lock *want, lk_range_test_cb cb,
-		  void *arg)
-{
-	struct redis_backend *b = rb_of(base);
-	char text[WANT_MAX];
-	struct fcall *f;
-
-	if (!session_check(b) || file->lost)
-		return -ESTALE;
-	f = fcall_new(b, file, "rtest", WANT_MAX, on_test, arg);
-	if (!f)
-		return -ENOLCK;
-	write_want(b, want, text);
-	f->cb.test = cb;
-	fcall_str(f, text);
-	return fcall_go(f);
-}
-
-int rf_range_drop(struct lk_backend *base, struct lk_file *file, uint64_t owner, lk_done_cb cb, void *arg)
-{
-	struct redis_backend *b = rb_of(base);
-	char text[24];
-	struct fcall *f;
-
-	if (!session_check(b) || file->lost)
-		return -ESTALE;
-	f = fcall_new(b, file, "rdrop", sizeof(text), fcall_done, arg);
-	if (!f)
-		return -ENOLCK;
-	snprintf(text, sizeof(text), "%" PRIu64, owner);
-	f->cb.done = cb;
-	f->lasting = true;
-	fcall_str(f, text);
-	owner_forget(b, file->ln, owner);
-	return fcall_go(f);
 }
 
 /* --- the connection --- */
