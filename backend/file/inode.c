@@ -95,6 +95,15 @@ void inodes_free(struct file_backend *b)
 	}
 }
 
+static int open_once(const char *path, int flags)
+{
+	int fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return fd;
+}
+
 int inode_reopen(const struct finode *i, int flags)
 {
 	char path[40];
@@ -103,15 +112,14 @@ int inode_reopen(const struct finode *i, int flags)
 	if (!i->files)
 		return -ESTALE;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", i->files->fd);
-	fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
-	if (fb_too_many(i->b, fd < 0 ? -errno : fd))
-		fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && (errno == EACCES || errno == EROFS || errno == ETXTBSY))
-		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return errno == EMFILE || errno == ENFILE ? -ENOLCK : -errno;
-	if (fd < i->b->fd_max)
-		return fd;
-	close(fd);
-	return -ENOLCK;
+	fd = open_once(path, flags);
+	if (fb_too_many(i->b, fd))
+		fd = open_once(path, flags);
+	if (fd == -EACCES || fd == -EROFS || fd == -ETXTBSY)
+		fd = open_once(path, O_RDONLY);
+	if (fd >= i->b->fd_max) {
+		close(fd);
+		fd = -EMFILE;
+	}
+	return fd == -EMFILE || fd == -ENFILE ? -ENOLCK : fd;
 }

@@ -46,7 +46,7 @@ static inline bool inode_is(const struct finode *i, const struct stat *st)
 	return i->id.ino == st->st_ino && i->id.dev == st->st_dev;
 }
 
-/* orphan.c: the entry for a flock of this file. NULL: no memory. */
+/* orphan.c: the entry for a flock of this file; name NULL: the inode's own. NULL: no memory. */
 struct fname *fname_of_file(struct file_backend *b, struct lk_file *file, const char *name);
 /* The file at the name is another one by now: flocks by file follow their inode
  * into an entry of its own, holds of locks/ are lost. May free n. */

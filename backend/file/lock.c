@@ -215,7 +215,9 @@ static void wait_elsewhere(struct fwait *w)
 	if (s)
 		fslot_idle(s);
 	to = fname_of_file(w->b, w->req->file, fname_str(w->name));
-	if (!to || to == w->name) {
+	if (to == w->name) /* given back in between: not once more, the inode is the same wherever it is */
+		to = fname_of_file(w->b, w->req->file, NULL);
+	if (!to) {
 		finish(w, -ENOLCK, NULL);
 		return;
 	}
@@ -372,6 +374,26 @@ static int convert(struct fwait *w)
 	return 0;
 }
 
+/* A flock by file that finds another inode under the name: the file's own entry is the right one. */
+static int try_now(struct fwait *w, unsigned *slot)
+{
+	const struct lk_request *req = w->req;
+	int err = arb_try(&w->name->arb, req->mode, req->slot_lo, req->slot_hi, slot);
+	struct fname *to;
+
+	if (err || !req->file || fname_has(w->name, req->file))
+		return err;
+	fslot_idle(fslot_find(w->name, 0));
+	to = fname_of_file(w->b, req->file, NULL);
+	if (!to)
+		return -ENOLCK;
+	to->pins++;
+	w->name->pins--;
+	fname_settle(w->name);
+	w->name = to;
+	return arb_try(&to->arb, req->mode, req->slot_lo, req->slot_hi, slot);
+}
+
 int fb_acquire(struct lk_backend *base, struct lk_request *req)
 {
 	struct file_backend *b = fb_of(base);
@@ -399,11 +421,7 @@ int fb_acquire(struct lk_backend *base, struct lk_request *req)
 	if (req->convert) {
 		err = convert(w);
 	} else {
-		err = arb_try(&w->name->arb, req->mode, req->slot_lo, req->slot_hi, &slot);
-		if (err == 0 && req->file && !fname_has(w->name, req->file)) {
-			fslot_idle(fslot_find(w->name, 0));
-			err = -ESTALE; /* replaced this very moment: the kernel of the caller sees a new file */
-		}
+		err = try_now(w, &slot);
 		if (err == 0) {
 			err = make_hold(w->name, w, slot, &h);
 			if (err == 0)

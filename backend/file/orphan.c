@@ -45,10 +45,10 @@ bool fname_has(struct fname *n, const struct lk_file *file)
 
 struct fname *fname_of_file(struct file_backend *b, struct lk_file *file, const char *name)
 {
-	struct fname *n = fname_find(b, LK_LOCK, name);
+	struct fname *n = name ? fname_find(b, LK_LOCK, name) : NULL;
 	struct fslot *s;
 
-	if (lk_name_check(name) < 0 || !leads_to(b, name, file->inode))
+	if (!name || lk_name_check(name) < 0 || !leads_to(b, name, file->inode))
 		return orphan_get(file->inode);
 	/* Its holders may have another inode, and we not know yet. */
 	s = n ? fslot_find(n, 0) : NULL;
