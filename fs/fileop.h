@@ -49,12 +49,12 @@ static inline struct lk_backend *backend_of(const struct fileop *f)
 }
 
 /* files_pin.c: -ESTALE, and the next LOOKUP of the node's name opens the file. */
-int pin_next(struct server *s, const struct node *n);
-bool pin_wanted(const struct server *s, const struct node *parent, const char *name);
+int pin_next(fuse_req_t req, const struct node *n);
+bool pin_wanted(fuse_req_t req, const struct node *parent, const char *name);
 /* False: not any more, the file is still the caller's. */
-bool pin_keep(struct server *s, const struct node *n, struct lk_file *file);
+bool pin_keep(fuse_req_t req, const struct node *n, struct lk_file *file);
 /* The caller's from now on, or NULL. */
-struct lk_file *pin_take(struct server *s, const struct node *n);
+struct lk_file *pin_take(fuse_req_t req, const struct node *n);
 
 /* The node of a file that was found at a name: another inode is another node. NULL: no memory. */
 struct node *files_node(struct server *s, struct node *parent, const char *name, const char *path,

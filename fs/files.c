@@ -15,7 +15,7 @@ static void pinned_stat(void *arg, int err, const struct lk_file_stat *fs)
 	struct node *n = err ? NULL : files_node(s, f->node, f->name, f->path, fs);
 	struct stat st;
 
-	if (!n || !pin_keep(s, n, f->opened))
+	if (!n || !pin_keep(f->req, n, f->opened))
 		lk_file_close(s->backend, f->opened);
 	if (!n) {
 		fileop_fail(f, err ? err : -ENOMEM);
@@ -67,7 +67,7 @@ static void lookup_done(void *arg, int err, const struct lk_file_stat *fs)
 
 static int lookup_call(struct fileop *f)
 {
-	if (pin_wanted(server_of(f->req), f->node, f->name))
+	if (pin_wanted(f->req, f->node, f->name))
 		return lk_file_open(backend_of(f), f->path, O_RDWR, 0, 0, 0, pinned, f);
 	return lk_file_stat(backend_of(f), f->path, lookup_done, f);
 }

@@ -40,7 +40,7 @@ static void opened_stat(void *arg, int err, const struct lk_file_stat *fs)
 	struct node *n = f->node;
 
 	if (err == 0 && !f->created && n->ino != fs->ino)
-		err = pin_next(s, n);
+		err = pin_next(f->req, n);
 	/* What was looked at before may have been another file. */
 	if (err == 0 && fs->uid != fuse_req_ctx(f->req)->uid &&
 	    !perm_allows(f->req, fs->mode, fs->uid, fs->gid, f->want))
@@ -76,7 +76,7 @@ static void opened(void *arg, int err, struct lk_file *file)
 			lk_file_close(backend_of(f), file);
 	}
 	if (err == -ENOENT && !f->created)
-		err = pin_next(server_of(f->req), f->node);
+		err = pin_next(f->req, f->node);
 	if (err)
 		fileop_fail(f, err);
 }
@@ -123,7 +123,7 @@ static void open_stat(void *arg, int err, const struct lk_file_stat *fs)
 	struct fileop *f = arg;
 
 	if (err == -ENOENT && !f->opened)
-		err = pin_next(server_of(f->req), f->node);
+		err = pin_next(f->req, f->node);
 	if (err == 0 && !S_ISREG(fs->mode))
 		err = -ELOOP;
 	if (err == 0 && !perm_allows(f->req, fs->mode, fs->uid, fs->gid, f->want))
@@ -138,7 +138,7 @@ static int open_check(struct fileop *f)
 	int err;
 
 	f->call = open_call;
-	f->opened = pin_take(server_of(f->req), f->node);
+	f->opened = pin_take(f->req, f->node);
 	if (f->opened) {
 		err = lk_file_fstat(backend_of(f), f->opened, open_stat, f);
 		if (err < 0)

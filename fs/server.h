@@ -15,13 +15,7 @@
 #include <errno.h>
 #include <fuse_lowlevel.h>
 
-/* fs/files_pin.c: a name whose file the next LOOKUP opens, then that file. */
-struct pin {
-	uint64_t parent, node;
-	struct lk_file *file;
-	struct pl_timer *timer;
-	char name[256];
-};
+struct pin;
 
 struct server {
 	struct pl_loop *loop;
@@ -37,7 +31,8 @@ struct server {
 	struct handle *handles;	  /* utlist DL, all that are open */
 	uint64_t range_owners;	  /* of all handles: 0 means that no close has ranges to drop */
 	struct ranging *rangings; /* utlist DL, fcntl(2) calls that are not answered yet */
-	struct pin pin;
+	struct pin *pins;	  /* utlist DL, fs/files_pin.c */
+	unsigned n_pins;
 	struct acquisition *acquisitions; /* utlist DL, all that are not answered yet */
 };
 
