@@ -5,7 +5,7 @@ import os
 import pytest
 
 from lockclient import fails
-from programs import count_together, foreign, ok
+from programs import count_together, foreign, ok, play
 
 MAX_VALUE = 1 << 20
 
@@ -105,11 +105,7 @@ def test_append(folders, program, how):
     with open(path[0], "wb"):
         pass
     players = [program("sh", foreign("append.sh"), how, path[i % 2], 15, f"player-{i}") for i in range(4)]
-    for p in players:
-        assert p.says() == "ready"
-    for p in players:
-        p.no_more()
-    assert [p.ends() for p in players] == [0] * 4
+    play(players)
     wanted = [f"player-{i} {k}" for i in range(4) for k in range(1, 16)]
     for p in path:
         with open(p, encoding="ascii") as f:
@@ -203,6 +199,16 @@ def test_times(folders):
     assert ok("touch", here)
     assert os.stat(there).st_mtime > 10 ** 9
     os.close(fd)
+
+
+def test_times_of_a_folder(folders):
+    """proper-lockfile's lock is a folder whose time it sets and compares."""
+    here, there = (os.path.join(folder, "lock") for folder in folders)
+    os.mkdir(here)
+    for seconds in (1000000000, 2000000000):
+        os.utime(there, (seconds, seconds))
+        assert os.stat(here).st_mtime == os.stat(there).st_mtime == seconds
+        here, there = there, here
 
 
 def test_permissions(folders):

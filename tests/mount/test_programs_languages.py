@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from programs import count_together, foreign
+from programs import count_together, foreign, play
 
 # Of one language: how it is started, before FILE and ROUNDS.
 SCRIPTS = {
@@ -48,11 +48,7 @@ def test_c_records(folders, program, compiled):
     with open(paths[0], "wb") as f:
         f.write(b"0              \n" * 4)
     players = [program(os.path.join(compiled, "records"), paths[i % 2], 20) for i in range(4)]
-    for p in players:
-        assert p.says() == "ready"
-    for p in players:
-        p.no_more()
-    assert [p.ends() for p in players] == [0] * 4
+    play(players)
     for path in paths:
         with open(path, encoding="ascii") as f:
             assert f.read().split() == ["80"] * 4

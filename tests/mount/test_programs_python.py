@@ -157,6 +157,18 @@ def test_portalocker_temporary_file_lock(porta):
     a("lock.acquire()")
 
 
+def test_portalocker_temporary_file_lock_as_it_comes(porta):
+    """Its file is .lock, where the program is."""
+    a, b = porta
+    for c in porta:
+        c("os.chdir(folder); lock = portalocker.TemporaryFileLock()")
+    a("lock.acquire()")
+    b.fails("AlreadyLocked", "lock.acquire()")
+    a("lock.release()")
+    assert listed(b) == []
+    b("lock.acquire()")
+
+
 def test_portalocker_bounded_semaphore(porta, consoles):
     ps = [*porta, *consoles(2)]
     for p in ps:

@@ -149,17 +149,28 @@ def code(*argv, **how):
     return subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, timeout=DEADLINE, check=False, **how).returncode
 
 
+def play(players, timeout=DEADLINE):
+    """Once all are ready they begin, and all end well. The first one that does not is reported, not what waits for it."""
+    for p in players:
+        assert p.says() == "ready"
+    for p in players:
+        p.no_more()
+    codes = []
+
+    def ended():
+        codes[:] = [p.proc.poll() for p in players]
+        return None not in codes or any(codes)
+    wait_until(ended, timeout, f"the end of {players[0].argv}")
+    assert codes == [0] * len(players)
+
+
 def count_together(program, folders, argv, n=4, rounds=20, files=("counter",)):
     """N times argv(folder, rounds), by turns in each folder; all begin when all are ready."""
     for name in files:
         with open(os.path.join(folders[0], name), "w", encoding="ascii") as f:
             f.write("0\n")
     players = [program(*argv(folders[i % len(folders)], rounds)) for i in range(n)]
-    for p in players:
-        assert p.says() == "ready"
-    for p in players:
-        p.no_more()
-    assert [p.ends() for p in players] == [0] * n
+    play(players)
     for folder in folders:
         numbers = []
         for name in files:
