@@ -1,4 +1,4 @@
-"""files/ and locks that are names: O_EXCL, link(2), symlink(2), mkdir(2), rename(2), and lock files that are removed."""
+"""files/ and locks that are names: O_EXCL, link(2), symlink(2), mkdir(2), rename(2); lock files that are removed."""
 
 import json
 import os

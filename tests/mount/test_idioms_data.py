@@ -115,7 +115,7 @@ def test_append(folders, program, how):
 
 
 def test_append_through_a_descriptor_that_stays_open(pair):
-    """Who asks where the end is, knows where it wrote. (A mount's kernel that was not asked counts from the end it knew.)"""
+    """Who asks where the end is, knows where it wrote; a kernel that was not asked counts from the end it knew."""
     for c in pair:
         c("f = open(path, 'a+b', buffering=0)")
     size = 0
@@ -235,6 +235,6 @@ def test_counter_that_grows_and_shrinks(folders, program):
     path = "counter"
     kinds = [["perl", foreign("counter.pl"), "flock"], ["ruby", foreign("counter.rb")], ["sh", foreign("counter.sh")]]
     turn = iter(range(99))
-    count_together(program, folders, lambda folder, rounds: [*kinds[next(turn) % 3], os.path.join(folder, path), rounds],
-                   n=6, rounds=8)
+    count_together(program, folders, lambda folder, n: [*kinds[next(turn) % 3], os.path.join(folder, path), n], n=6,
+                   rounds=8)
     fails("ENOENT", os.stat, os.path.join(folders[0], path + ".lock"))

@@ -24,7 +24,8 @@ SCRIPTS = {
 def compiled():
     """The folder of the programs that are compiled."""
     folder = tempfile.mkdtemp(prefix="plockfs-foreign-")
-    subprocess.run(["cc", "-O1", "-Wall", "-Werror", "-o", os.path.join(folder, "records"), foreign("records.c")], check=True)
+    subprocess.run(["cc", "-O1", "-Wall", "-Werror", "-o", os.path.join(folder, "records"), foreign("records.c")],
+                   check=True)
     env = dict(os.environ, GOCACHE=os.path.join(folder, "cache"), GO111MODULE="off", CGO_ENABLED="0")
     subprocess.run(["go", "build", "-o", os.path.join(folder, "counter"), foreign("counter.go")], check=True, env=env)
     yield folder

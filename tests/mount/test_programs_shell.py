@@ -196,8 +196,8 @@ def test_creates_the_file(folders):
 
 
 def test_counter(folders, program):
-    count_together(program, folders, lambda folder, rounds: ["sh", foreign("counter.sh"), os.path.join(folder, "counter"),
-                                                             rounds], rounds=15)
+    count_together(program, folders, lambda folder, n: ["sh", foreign("counter.sh"), os.path.join(folder, "counter"), n],
+                   rounds=15)
 
 
 def test_read_only_descriptor(job):

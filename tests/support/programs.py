@@ -146,11 +146,12 @@ def ok(*argv, **how):
 
 
 def code(*argv, **how):
-    return subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, timeout=DEADLINE, check=False, **how).returncode
+    argv = [str(a) for a in argv]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=DEADLINE, check=False, **how).returncode
 
 
 def play(players, timeout=DEADLINE):
-    """Once all are ready they begin, and all end well. The first one that does not is reported, not what waits for it."""
+    """Once all are ready they begin, and all end well. Reported is the first that does not, not what waits for it."""
     for p in players:
         assert p.says() == "ready"
     for p in players:
