@@ -100,7 +100,12 @@ struct node *files_node(struct server *s, struct node *parent, const char *name,
 	if (n && n->kind == N_FILE && n->ino && n->ino != fs->ino)
 		node_unname(&s->nodes, n);
 	n = node_child(&s->nodes, parent, name, kind, path);
-	if (n && kind == N_FILE)
-		n->ino = fs->ino;
+	if (!n || kind != N_FILE)
+		return n;
+	n->ino = fs->ino;
+	if (!n->seen)
+		n->seen = malloc(sizeof(*n->seen));
+	if (n->seen)
+		*n->seen = *fs;
 	return n;
 }

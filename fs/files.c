@@ -87,14 +87,30 @@ void files_lookup(fuse_req_t req, struct node *parent, const char *name)
 	fileop_start(f, PERM_SEARCH);
 }
 
+/* stat(2) is LOOKUP and then GETATTR. Who found the file by its name gets what it was, as on
+ * a local file system, although the name was gone, or another file's, when the second came. */
+static void getattr_nameless(struct fileop *f)
+{
+	struct lk_file_stat was = *f->node->seen;
+	struct stat st;
+
+	was.nlink -= was.nlink > 0;
+	attr_file(f->node, &was, &st);
+	fuse_reply_attr(f->req, &st, 0);
+	fileop_free(f);
+}
+
 static void getattr_done(void *arg, int err, const struct lk_file_stat *fs)
 {
 	struct fileop *f = arg;
 	struct stat st;
 
-	/* The name is another file's by now, and nothing of this one is open. */
 	if (err == 0 && f->node->kind == N_FILE && f->node->ino != fs->ino)
-		err = -ESTALE;
+		err = -ENOENT;
+	if (err == -ENOENT && f->node->kind == N_FILE && f->node->seen) {
+		getattr_nameless(f);
+		return;
+	}
 	if (err) {
 		fileop_fail(f, err);
 		return;

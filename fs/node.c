@@ -84,6 +84,7 @@ static void node_destroy(struct node *n)
 	if (--n->view->refs == 0)
 		free(n->view);
 	free(n->path);
+	free(n->seen);
 	free(n->key);
 	free(n);
 }

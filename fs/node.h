@@ -42,20 +42,22 @@ struct node_view {
 };
 
 struct handle;
+struct lk_file_stat;
 
 struct node {
 	uint64_t id;
 	uint64_t nlookup;
 	unsigned children;
 	enum node_kind kind;
-	bool waiters;	       /* N_PARTIES*, N_PARTY: waiters/, not holders/ */
-	bool hashed;	       /* found by its name; false once another node took it */
-	enum lk_kind lk;       /* N_PARTIES_NS, _NAME, N_PARTY */
-	uint64_t ino;	       /* N_FILE: the backend's number of the file */
-	struct handle *opened; /* N_FILE: utlist DL by file_prev, file_next */
-	unsigned bound;	       /* N_SEM_BOUND, N_SEM_SLOT */
-	int slot;	       /* N_SEM_SLOT: K, or -1 for any */
-	struct node *parent;   /* NULL for the root */
+	bool waiters;		   /* N_PARTIES*, N_PARTY: waiters/, not holders/ */
+	bool hashed;		   /* found by its name; false once another node took it */
+	enum lk_kind lk;	   /* N_PARTIES_NS, _NAME, N_PARTY */
+	uint64_t ino;		   /* N_FILE: the backend's number of the file */
+	struct handle *opened;	   /* N_FILE: utlist DL by file_prev, file_next */
+	struct lk_file_stat *seen; /* N_FILE: when it was last looked up; owned, or NULL */
+	unsigned bound;		   /* N_SEM_BOUND, N_SEM_SLOT */
+	int slot;		   /* N_SEM_SLOT: K, or -1 for any */
+	struct node *parent;	   /* NULL for the root */
 	struct node_view *view;
 	char *path; /* the lock's, namespace's, file's or semaphore's name; "" at a top */
 	UT_hash_handle hh_id, hh_name;
