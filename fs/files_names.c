@@ -46,6 +46,11 @@ static void rename_done(void *arg, int err)
 
 static int rename_call(struct fileop *f)
 {
+	struct server *s = server_of(f->req);
+	struct node *n = node_find(&s->nodes, f->node, f->name);
+
+	if (n && !node_fits(&s->nodes, n, f->other))
+		return -ENAMETOOLONG;
 	return lk_file_rename(backend_of(f), f->path, f->other, f->flags, rename_done, f);
 }
 

@@ -275,6 +275,11 @@ static void rename_answer(struct momentary *m, int err)
 
 static int ns_rename_call(struct naming *m)
 {
+	struct server *s = server_of(m->req);
+	struct node *n = node_find(&s->nodes, m->parent, m->name);
+
+	if (n && !node_fits(&s->nodes, n, m->other))
+		return -ENAMETOOLONG;
 	return lk_ns_rename(server_of(m->req)->backend, m->path, m->other, naming_done, m);
 }
 

@@ -190,16 +190,36 @@ static bool is_below(const struct node *n, const struct node *top)
 	return false;
 }
 
+bool node_fits(const struct node_table *t, const struct node *n, const char *path)
+{
+	size_t cut = strlen(n->path), len = strlen(path);
+	const struct node *c;
+
+	if (!n->children)
+		return true;
+	for (c = t->by_id; c; c = c->hh_id.next) {
+		if (c->hashed && strlen(c->path) + len > LK_NAME_MAX + cut && is_below(c, n))
+			return false;
+	}
+	return true;
+}
+
 /* Replaces the first `cut` bytes of the path. */
 static int repath(struct node *n, size_t cut, const char *head)
 {
-	size_t a = strlen(head), b = strlen(n->path + cut);
-	char *path = malloc(a + b + 1);
+	size_t a = strlen(head), len = strlen(n->path);
+	char *path;
 
+	/* One that was left behind by a move before. */
+	if (len < cut)
+		return -ENOENT;
+	if (a + len - cut > LK_NAME_MAX)
+		return -ENAMETOOLONG;
+	path = malloc(a + len - cut + 1);
 	if (!path)
 		return -ENOMEM;
 	memcpy(path, head, a);
-	memcpy(path + a, n->path + cut, b + 1);
+	memcpy(path + a, n->path + cut, len - cut + 1);
 	free(n->path);
 	n->path = path;
 	return 0;

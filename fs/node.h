@@ -94,6 +94,8 @@ struct node *node_child_view(struct node_table *t, struct node *parent, const ch
 			     const struct acquire_opts *acquire, bool only_used);
 /* Takes the name from a node (unlinked, renamed away). */
 void node_unname(struct node_table *t, struct node *n);
+/* Could the node be moved to that path? Not when a path below would be longer than LK_NAME_MAX. */
+bool node_fits(const struct node_table *t, const struct node *n, const char *path);
 /* Gives the node another place, for rename(2): the kernel goes on using its
  * number there. What had that name loses it; paths below follow. 0 or -ENOMEM. */
 int node_move(struct node_table *t, struct node *n, struct node *parent, const char *name, const char *path);

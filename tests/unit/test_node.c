@@ -120,6 +120,44 @@ static void join_refuses_what_is_too_long(void **state)
 	assert_int_equal(node_join(n, "y", out), -ENAMETOOLONG);
 }
 
+/* A folder whose path has `len` bytes. */
+static struct node *deep_folder(struct node_table *t, struct node *n, size_t len)
+{
+	char name[256], path[LK_NAME_MAX + 1];
+
+	while (strlen(n->path) < len) {
+		size_t part = len - strlen(n->path) - 1;
+
+		part = part > 200 ? 200 : part;
+		memset(name, 'd', part);
+		name[part] = '\0';
+		assert_int_equal(node_join(n, name, path), 0);
+		n = node_child(t, n, name, N_FILES, path);
+		n->nlookup = 1;
+	}
+	return n;
+}
+
+static void what_is_below_stays_within_the_limit(void **state)
+{
+	struct node_table *t = *state;
+	struct node *a = node_child(t, t->root, "a", N_FILES, "a"), *deep = deep_folder(t, a, LK_NAME_MAX - 5);
+
+	a->nlookup = 1;
+	assert_int_equal(strlen(deep->path), LK_NAME_MAX - 5);
+	assert_true(node_fits(t, a, "b"));
+	assert_true(node_fits(t, a, "sixsix"));
+	assert_false(node_fits(t, a, "sevenxx"));
+	/* One that came after the question loses its place, not more. */
+	assert_int_equal(node_move(t, a, t->root, "sevenxx", "sevenxx"), 0);
+	assert_false(deep->hashed);
+	assert_true(strlen(deep->path) <= LK_NAME_MAX);
+	assert_true(deep->parent->hashed);
+	assert_true(node_fits(t, a, "b"));
+	assert_int_equal(node_move(t, a, t->root, "b", "b"), 0);
+	assert_memory_equal(deep->parent->path, "b/ddd", 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -129,6 +167,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(views_are_inherited, setup, teardown),
 		cmocka_unit_test_setup_teardown(rename_keeps_the_number_and_moves_what_is_below, setup, teardown),
 		cmocka_unit_test_setup_teardown(join_refuses_what_is_too_long, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_below_stays_within_the_limit, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
