@@ -7,8 +7,10 @@
  * owners too exclude each other by the kernel. What is held above is always
  * held below: taken below first, given up above first. So when a blocked call
  * of a worker has got its range below, nobody here can hold it above.
+ * But its owner may have unlocked meanwhile, below too: so it asks once more.
  * A wait ends once: whoever takes it out of `calls` says what its callback
- * tells; a blocked call that was faster than its cancel is a grant.
+ * tells; a blocked call that was faster than its cancel is a grant. Until then
+ * it is in the queue above, blocked or not, so that circles are seen.
  */
 #include "backend/file/inode.h"
 
@@ -165,6 +167,7 @@ static void finish(struct frange *r, int err)
 {
 	struct finode *i = r->inode;
 
+	ranges_wait_remove(&r->w);
 	if (r->waits) {
 		r->waits = false;
 		DL_DELETE(i->calls, r);
@@ -172,11 +175,6 @@ static void finish(struct frange *r, int err)
 	}
 	r->err = err;
 	pl_defer(i->b->base.loop, &r->finish);
-}
-
-static bool any_lost(const struct finode *i)
-{
-	return i->files && i->files->lost;
 }
 
 /* --- taking --- */
@@ -198,20 +196,25 @@ static void blocked_done(void *arg, int fd, int err)
 	struct frange *r = arg;
 	struct finode *i = r->inode;
 	struct fowner *o = r->owner;
+	struct flock lock = kernel_want(&r->w.want);
 
 	close(fd); /* a duplicate: the owner's description lives on */
 	r->blocker = NULL;
 	o->blocked--;
-	if (err == 0 && any_lost(i)) {
+	/* The owner may have unlocked it since, and somebody else have it by now: then it waits on. */
+	if (err == 0)
+		err = kernel_set(o->fd, &lock);
+	if (err == 0 && r->req->file->lost) {
 		err = -ESTALE;
 		kernel_follow(i, o, &r->w.want);
 	} else if (err == 0) {
 		err = enter(i, o, &r->w.want);
-	} else if (err == -ECANCELED) {
+	} else if (err == -ECANCELED || (err == -EAGAIN && r->wish)) {
 		err = r->wish ? r->wish : -EINTR;
 	}
 	owner_settle(i, o);
-	finish(r, err == -EDEADLK || err == -ENOMEM ? -ENOLCK : err);
+	if (err != -EAGAIN)
+		finish(r, err == -EDEADLK || err == -ENOMEM ? -ENOLCK : err);
 	pump(i); /* an upgrade of a part may have freed another */
 }
 
@@ -248,15 +251,21 @@ static int take(struct frange *r, bool may_wait)
 static void pump(struct finode *i)
 {
 	struct frange *r, *tmp;
+	bool again = true;
 	int err;
 
-	DL_FOREACH_SAFE(i->calls, r, tmp) {
-		if (r->blocker || ranges_test(&i->ranges, &r->w.want, NULL) < 0)
-			continue;
-		ranges_wait_remove(&r->w);
-		err = take(r, true);
-		if (err != -EINPROGRESS)
+	while (again) {
+		again = false;
+		DL_FOREACH_SAFE(i->calls, r, tmp) {
+			if (r->blocker || ranges_test(&i->ranges, &r->w.want, NULL) < 0)
+				continue;
+			err = take(r, true);
+			if (err == -EINPROGRESS)
+				continue;
+			/* Its exclusive bytes may be shared by now: one before it may enter. */
+			again |= err == 0 && r->w.want.mode == RANGES_SHARED;
 			finish(r, err);
+		}
 	}
 }
 
@@ -280,8 +289,9 @@ static int enqueue(struct frange *r)
 	struct file_backend *b = r->inode->b;
 	int err;
 
-	err = r->blocker ? 0 : ranges_wait_add(&r->inode->ranges, &r->w);
-	if (err)
+	err = ranges_wait_add(&r->inode->ranges, &r->w);
+	/* One that a worker waits with can do without: no circle is seen through it then. */
+	if (err && !r->blocker)
 		return err == -ENOMEM ? -ENOLCK : err;
 	r->waits = true;
 	b->n_waits++;
@@ -340,7 +350,6 @@ void fb_range_cancel(struct lk_backend *base, struct lk_range_request *req, int 
 		blocker_cancel(r->blocker);
 		return;
 	}
-	ranges_wait_remove(&r->w);
 	finish(r, err);
 }
 
@@ -432,6 +441,7 @@ void ranges_lose(struct file_backend *b)
 {
 	struct finode *i, *tmp;
 	struct fowner *o, *otmp;
+	struct frange *r, *rtmp;
 	struct lk_file *f;
 
 	HASH_ITER(hh, b->inodes, i, tmp) {
@@ -448,6 +458,11 @@ void ranges_lose(struct file_backend *b)
 			kernel_follow(i, o, &all);
 			owner_settle(i, o);
 		}
+		DL_FOREACH_SAFE(i->calls, r, rtmp) {
+			if (r->req->file->lost)
+				fb_range_cancel(&b->base, r->req, -ESTALE);
+		}
+		pump(i);
 	}
 }
 
