@@ -49,7 +49,7 @@ static inline bool inode_is(const struct finode *i, const struct stat *st)
 /* orphan.c: the entry for a flock of this file; name NULL: the inode's own. NULL: no memory. */
 struct fname *fname_of_file(struct file_backend *b, struct lk_file *file, const char *name);
 /* The file at the name is another one by now: flocks by file follow their inode
- * into an entry of its own, holds of locks/ are lost. May free n. */
+ * into an entry of its own, holds of locks/ are lost. n is a lock's; it may be freed. */
 void fname_split(struct fname *n);
 /* Was the grant of n's slot for this file's inode? */
 bool fname_has(struct fname *n, const struct lk_file *file);

@@ -39,6 +39,8 @@ struct fslot {
 	uint64_t since;	   /* pl_now() when the flock was taken */
 	struct blocker *blocker;
 	enum lk_mode blocker_mode;
+	ino_t blocker_ino;
+	dev_t blocker_dev;
 	struct fname *name;
 	UT_hash_handle hh;
 };
@@ -160,6 +162,8 @@ int fslot_at(const struct fname *n);
 int fslot_convert(struct fslot *s, enum lk_mode mode);
 /* Still the file at its path? */
 bool fslot_in_place(const struct fslot *s);
+/* Ends a blocked flock of a file that is not at the path any more; then the one that is is waited for. */
+void fslot_unblock(struct fslot *s);
 
 /* value.c */
 int fb_read(struct lk_backend *b, struct lk_hold *h, size_t size, off_t off, lk_io_cb cb, void *arg);

@@ -207,6 +207,8 @@ static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, stru
 	return 0;
 }
 
+/* In the inode's own entry, wherever its name is by now. Called by the pump of the one it leaves, which must
+ * find its queue as it was. */
 static void wait_elsewhere(struct fwait *w)
 {
 	struct fslot *s = fslot_find(w->name, 0);
@@ -214,9 +216,7 @@ static void wait_elsewhere(struct fwait *w)
 
 	if (s)
 		fslot_idle(s);
-	to = fname_of_file(w->b, w->req->file, fname_str(w->name));
-	if (to == w->name) /* given back in between: not once more, the inode is the same wherever it is */
-		to = fname_of_file(w->b, w->req->file, NULL);
+	to = fname_of_file(w->b, w->req->file, NULL);
 	if (!to) {
 		finish(w, -ENOLCK, NULL);
 		return;
@@ -224,6 +224,7 @@ static void wait_elsewhere(struct fwait *w)
 	w->name = to;
 	arb_wait(&to->arb, &w->arb);
 	arb_pump(&to->arb);
+	fname_settle(to);
 }
 
 static void on_grant(struct arb *a, struct arb_waiter *aw, unsigned slot)
@@ -387,9 +388,6 @@ static int try_now(struct fwait *w, unsigned *slot)
 	to = fname_of_file(w->b, req->file, NULL);
 	if (!to)
 		return -ENOLCK;
-	to->pins++;
-	w->name->pins--;
-	fname_settle(w->name);
 	w->name = to;
 	return arb_try(&to->arb, req->mode, req->slot_lo, req->slot_hi, slot);
 }
@@ -399,6 +397,7 @@ int fb_acquire(struct lk_backend *base, struct lk_request *req)
 	struct file_backend *b = fb_of(base);
 	struct fwait *w = calloc(1, sizeof(*w));
 	struct fhold *h = NULL;
+	struct fname *n;
 	unsigned slot = 0;
 	int err;
 
@@ -410,14 +409,14 @@ int fb_acquire(struct lk_backend *base, struct lk_request *req)
 	w->finish.run = run_finish;
 	w->finish.drop = drop_finish;
 	w->finish.owner = b;
-	w->name = req->file && !req->convert ? fname_of_file(b, req->file, req->name)
-					     : fname_get(b, req->kind, req->name);
-	if (!w->name) {
+	n = req->file && !req->convert ? fname_of_file(b, req->file, req->name) : fname_get(b, req->kind, req->name);
+	if (!n) {
 		free(w);
 		return -ENOLCK;
 	}
+	w->name = n;
 	req->priv = w;
-	w->name->pins++;
+	n->pins++;
 	if (req->convert) {
 		err = convert(w);
 	} else {
@@ -430,7 +429,9 @@ int fb_acquire(struct lk_backend *base, struct lk_request *req)
 			err = enqueue(w);
 		}
 	}
-	w->name->pins--;
+	n->pins--;
+	if (w->name != n) /* it has another inode by now */
+		fname_settle(n);
 	if (err == 0)
 		return 0;
 	if (err != -EAGAIN)

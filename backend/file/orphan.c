@@ -145,10 +145,14 @@ static void split_holders(struct fname *n, struct fslot *s)
 
 void fname_split(struct fname *n)
 {
-	struct fslot *s = n->arb.kind == LK_LOCK && !n->inode ? fslot_find(n, 0) : NULL;
+	struct fslot *s = fslot_find(n, 0);
 	struct arb_waiter *aw, *tmp;
 	bool was = n->arb.pumping;
 
+	if (fname_hidden(n)) { /* of no name: nothing parts it from its file */
+		fname_settle(n);
+		return;
+	}
 	n->pins++;
 	n->arb.pumping = true;
 	if (s && s->users && s->fd >= 0 && !fslot_in_place(s))
@@ -164,12 +168,15 @@ void fname_split(struct fname *n)
 			continue; /* served in its turn here, then: the grant is checked */
 		move_wait(w, to);
 		arb_pump(&to->arb);
+		fname_settle(to);
 	}
 	n->arb.pumping = was;
 	n->pins--;
 	s = fslot_find(n, 0);
-	if (s)
+	if (s) {
+		fslot_unblock(s);
 		fslot_idle(s);
+	}
 	arb_pump(&n->arb);
 	fname_settle(n);
 }

@@ -112,6 +112,12 @@ bool fslot_in_place(const struct fslot *s)
 	return s->fd >= 0 && at_path(s->name, s->idx, s->dev, s->ino);
 }
 
+static void watch(const struct fname *n)
+{
+	if (n->arb.kind == LK_LOCK && !fname_hidden(n))
+		watch_name(n->b->watch, fname_str(n));
+}
+
 static void taken(struct fslot *s, int fd, enum lk_mode mode, const struct stat *st)
 {
 	s->fd = fd;
@@ -120,8 +126,7 @@ static void taken(struct fslot *s, int fd, enum lk_mode mode, const struct stat 
 	s->dev = st->st_dev;
 	s->handoffs = 0;
 	s->since = pl_now(s->name->b->base.loop);
-	if (s->name->arb.kind == LK_LOCK && !fname_hidden(s->name))
-		watch_name(s->name->b->watch, fname_str(s->name));
+	watch(s->name);
 }
 
 static void drop_fd(struct fslot *s)
@@ -157,7 +162,7 @@ static void blocked_done(void *arg, int fd, int err)
 	fname_settle(n);
 }
 
-static int block_on(struct fslot *s, int fd, enum lk_mode mode)
+static int block_on(struct fslot *s, int fd, enum lk_mode mode, const struct stat *st)
 {
 	struct file_backend *b = s->name->b;
 
@@ -170,7 +175,16 @@ static int block_on(struct fslot *s, int fd, enum lk_mode mode)
 		return -ENOLCK;
 	}
 	s->blocker_mode = mode;
+	s->blocker_ino = st->st_ino;
+	s->blocker_dev = st->st_dev;
+	watch(s->name);
 	return -EINPROGRESS;
+}
+
+void fslot_unblock(struct fslot *s)
+{
+	if (s->blocker && !at_path(s->name, s->idx, s->blocker_dev, s->blocker_ino))
+		blocker_cancel(s->blocker);
 }
 
 /* The one that was kept when the slot was last given up, or opened anew. Whether it is still the
@@ -211,12 +225,12 @@ static int take(struct fslot *s, enum lk_mode mode, bool may_wait, bool yield)
 		if (fd < 0)
 			return fd;
 		if (yield)
-			return block_on(s, fd, mode);
+			return block_on(s, fd, mode, &st);
 		if (flock(fd, flock_op(mode) | LOCK_NB) < 0) {
 			int err = errno;
 
 			if (err == EWOULDBLOCK && may_wait)
-				return block_on(s, fd, mode);
+				return block_on(s, fd, mode, &st);
 			close(fd);
 			return err == EWOULDBLOCK ? -EBUSY : err == ENOMEM ? -ENOLCK : -err;
 		}
