@@ -10,6 +10,9 @@
 #include <unistd.h>
 #include <utlist.h>
 
+/* A name that comes and goes between two looks is looked at this often. */
+#define OPEN_TRIES 100
+
 /* One call back, later; by value. */
 struct answer {
 	struct pl_task task;
@@ -32,13 +35,10 @@ static void run_answer(struct pl_task *task)
 	free(a);
 }
 
+/* The backend goes, and frees the file with all others. */
 static void drop_answer(struct pl_task *task)
 {
-	struct answer *a = (struct answer *)task;
-
-	if (a->file)
-		inode_close(a->file);
-	free(a);
+	free(task);
 }
 
 static struct answer *answer_new(struct file_backend *b, void *arg)
@@ -97,22 +97,50 @@ static int fb_file_fstat(struct lk_backend *base, struct lk_file *file, lk_file_
 	return answer_stat(fb_of(base), err, &st, cb, arg);
 }
 
-/* First without O_CREAT: only a file that this call makes gets an owner. */
+/* As it is there, or made by this call: only then has it an owner to get. */
 static int open_or_make(struct file_backend *b, const char *name, int flags, mode_t perm, bool *made)
 {
-	const int there = (flags & ~O_CREAT) | O_NOFOLLOW | O_NONBLOCK;
-	int fd = -ENOENT;
+	const int there = (flags & ~(O_CREAT | O_EXCL)) | O_NOFOLLOW | O_NONBLOCK;
+	int fd = -ENOENT, tries;
 
-	if (!(flags & O_EXCL))
-		fd = store_openat(b->store.locks, name, there, 0);
-	if (fb_too_many(b, fd))
-		fd = store_openat(b->store.locks, name, there, 0);
-	*made = fd == -ENOENT && (flags & O_CREAT);
-	if (*made && b->store.read_only)
-		return -EROFS;
-	if (*made)
-		fd = store_openat(b->store.locks, name, flags | O_NOFOLLOW | O_NONBLOCK, perm);
+	*made = false;
+	/* Others may make and unlink it in between. */
+	for (tries = 0; tries < OPEN_TRIES; tries++) {
+		if (!(flags & O_CREAT) || !(flags & O_EXCL))
+			fd = store_openat(b->store.locks, name, there, 0);
+		if (fd != -ENOENT || !(flags & O_CREAT))
+			break;
+		if (b->store.read_only)
+			return -EROFS;
+		fd = store_openat(b->store.locks, name, there | O_CREAT | O_EXCL, perm);
+		*made = fd >= 0;
+		if (fd != -EEXIST || (flags & O_EXCL))
+			break;
+	}
+	return fd;
+}
+
+/* An empty file that nobody made is a lock for ever where files are locks. */
+static void unmake(struct file_backend *b, const char *name)
+{
+	const char *last;
+	int at = store_parent(b->store.locks, name, &last);
+
+	if (at < 0)
+		return;
+	(void)unlinkat(at, last, 0);
+	close(at);
+}
+
+static int open_counted(struct file_backend *b, const char *name, int flags, mode_t perm, bool *made)
+{
+	int fd = open_or_make(b, name, flags, perm, made);
+
+	if (!*made && fb_too_many(b, fd))
+		fd = open_or_make(b, name, flags, perm, made);
 	if (fd >= b->fd_max) {
+		if (*made)
+			unmake(b, name);
 		close(fd);
 		return -ENOLCK;
 	}
@@ -124,7 +152,7 @@ static int open_inode(struct file_backend *b, const char *name, int flags, mode_
 {
 	struct stat st;
 	bool made;
-	int fd = open_or_make(b, name, flags, perm, &made), err = 0;
+	int fd = open_counted(b, name, flags, perm, &made), err = 0;
 
 	if (fd < 0)
 		return fd;
@@ -174,6 +202,17 @@ static int fb_file_read(struct lk_backend *base, struct lk_file *file, size_t si
 	return err;
 }
 
+/* Of what was appended last, unless somebody has appended since. */
+static int undo_append(int fd, ssize_t n)
+{
+	off_t end = lseek(fd, 0, SEEK_CUR);
+	struct stat st;
+
+	if (end < n || fstat(fd, &st) < 0 || st.st_size != end)
+		return -1;
+	return ftruncate(fd, end - n);
+}
+
 /* All or nothing, as far as a file can take back what it got: a disk that is full. */
 static ssize_t write_all(int fd, const void *data, size_t size, off_t off, off_t had)
 {
@@ -190,7 +229,7 @@ static ssize_t write_all(int fd, const void *data, size_t size, off_t off, off_t
 		return -errno;
 	if ((size_t)n == size)
 		return n;
-	if ((off < 0 || off >= had) && ftruncate(fd, had) == 0)
+	if ((off < 0 ? undo_append(fd, n) : off < had ? -1 : ftruncate(fd, had)) == 0)
 		return -ENOSPC;
 	return n;
 }
@@ -385,7 +424,7 @@ static int fb_file_setattr(struct lk_backend *base, struct lk_file *file, const 
 			   const struct lk_file_attr *attr, lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
-	int fd = file ? dup(file->fd) : store_openat(b->store.locks, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+	int fd = file ? file->fd : store_openat(b->store.locks, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	struct timespec times[2];
 	int err = 0;
 
@@ -403,7 +442,8 @@ static int fb_file_setattr(struct lk_backend *base, struct lk_file *file, const 
 		if (futimens(fd, times) < 0)
 			err = -errno;
 	}
-	close(fd);
+	if (!file)
+		close(fd);
 	return fb_later_done(b, cb, arg, err);
 }
 
