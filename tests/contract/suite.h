@@ -35,6 +35,9 @@ struct contract_world {
 	void (*lose)(struct lk_backend *b, struct lk_hold *hold);
 	/* The lease of the mount is over; NULL: there is none, or it takes its time. Its tests are left out then. */
 	void (*lapse)(struct lk_backend *b);
+	/* Its threads wait in fcntl(2). NO_BLOCKING_FCNTL in the environment leaves those tests out: valgrind lets
+	 * no thread go on while one is in F_OFD_SETLKW. */
+	bool blocks_in_fcntl;
 };
 
 /* Runs everything in this world; returns main's exit code. */

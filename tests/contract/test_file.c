@@ -47,6 +47,7 @@ static const struct contract_world files = {
 	.drop = drop,
 	.open = open_dir,
 	.lose = remove_file,
+	.blocks_in_fcntl = true,
 };
 
 int main(void)
