@@ -149,7 +149,7 @@ int name_stat(struct lk_backend *b, struct fixture *f, const char *name, struct 
 
 uint64_t name_ino(struct lk_backend *b, struct fixture *f, const char *name)
 {
-	struct lk_file_stat st;
+	struct lk_file_stat st = { 0 };
 	int err = name_stat(b, f, name, &st);
 
 	if (err == -ENOENT)
