@@ -10,6 +10,8 @@
 #define HASH_NONFATAL_OOM 1
 #include "backend/waitgraph.h"
 
+#include "base/zalloc.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +78,7 @@ static struct waitgraph_process *get_process(struct waitgraph *g, const struct l
 
 	if (p)
 		return p;
-	p = calloc(1, sizeof(*p));
+	p = pl_zalloc(sizeof(*p));
 	if (!p)
 		return NULL;
 	p->key = process_key(owner);
@@ -125,7 +127,7 @@ static struct waitgraph_name *get_name(struct waitgraph *g, enum lk_kind kind, c
 	if (n)
 		return n;
 	len = name_key(kind, name, key);
-	n = calloc(1, sizeof(*n) + len);
+	n = pl_zalloc(sizeof(*n) + len);
 	if (!n)
 		return NULL;
 	memcpy(n->key, key, len);

@@ -7,6 +7,8 @@
  */
 #include "fs/acquire.h"
 
+#include "base/zalloc.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -113,7 +115,7 @@ void acquire_spec_view(struct acquire_spec *spec, const struct server *s, const 
 int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *spec)
 {
 	size_t len = strlen(spec->name);
-	struct acquisition *a = calloc(1, sizeof(*a) + len + 1);
+	struct acquisition *a = pl_zalloc(sizeof(*a) + len + 1);
 	struct lk_owner *owner;
 	int err;
 

@@ -4,6 +4,7 @@
 #include "fs/ops.h"
 
 #include "base/log.h"
+#include "base/zalloc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 
 struct handle *handle_new(struct server *s, struct node *node, enum handle_kind kind)
 {
-	struct handle *h = calloc(1, sizeof(*h));
+	struct handle *h = pl_zalloc(sizeof(*h));
 
 	if (!h)
 		return NULL;

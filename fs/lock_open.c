@@ -8,6 +8,8 @@
 #include "fs/ops.h"
 #include "fs/perm.h"
 
+#include "base/zalloc.h"
+
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,7 +100,7 @@ void lock_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
 		reply_err(req, -EACCES);
 		return;
 	}
-	o = calloc(1, sizeof(*o));
+	o = pl_zalloc(sizeof(*o));
 	if (!o) {
 		reply_err(req, -ENOMEM);
 		return;
@@ -168,7 +170,7 @@ void lock_flock(fuse_req_t req, struct handle *h, int op)
 		reply_err(req, 0);
 		return;
 	}
-	f = calloc(1, sizeof(*f));
+	f = pl_zalloc(sizeof(*f));
 	if (!f) {
 		reply_err(req, -ENOMEM);
 		return;

@@ -10,6 +10,8 @@
 
 #include "fs/render.h"
 
+#include "base/zalloc.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +113,7 @@ static void lookup_lock(fuse_req_t req, struct node *parent, const char *name)
 		reply_err(req, -ENOENT);
 		return;
 	}
-	l = calloc(1, sizeof(*l) + len + 1);
+	l = pl_zalloc(sizeof(*l) + len + 1);
 	if (!l) {
 		reply_err(req, -ENOMEM);
 		return;

@@ -1,6 +1,8 @@
 /* The node table: two hashes, by number and by (parent, name). */
 #include "fs/node.h"
 
+#include "base/zalloc.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +24,7 @@ static char *make_key(const struct node *parent, const char *name, size_t *keyle
 
 static struct node *node_new(struct node_table *t, struct node *parent, const char *name, enum node_kind kind)
 {
-	struct node *n = calloc(1, sizeof(*n));
+	struct node *n = pl_zalloc(sizeof(*n));
 
 	if (!n)
 		return NULL;

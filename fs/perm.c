@@ -1,6 +1,8 @@
 /* Permission checks on namespaces, one after the other from the top. */
 #include "fs/perm.h"
 
+#include "base/zalloc.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,7 +98,7 @@ void perm_namespace(struct server *s, fuse_req_t req, const char *ns, int want, 
 		done(arg, 0);
 		return;
 	}
-	w = calloc(1, sizeof(*w));
+	w = pl_zalloc(sizeof(*w));
 	if (!w) {
 		done(arg, -ENOMEM);
 		return;

@@ -1,5 +1,7 @@
 #include "backend/file/kept.h"
 
+#include "base/zalloc.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -51,7 +53,7 @@ void kept_free(struct kept *k)
 
 static struct entry *entry_new(const char *key, size_t len, unsigned idx)
 {
-	struct entry *e = calloc(1, sizeof(*e) + sizeof(idx) + len);
+	struct entry *e = pl_zalloc(sizeof(*e) + sizeof(idx) + len);
 
 	if (!e)
 		return NULL;

@@ -8,6 +8,8 @@
 #include "backend/file/inode.h"
 #include "backend/tally.h"
 
+#include "base/zalloc.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -167,7 +169,7 @@ static int make_hold(struct fname *n, const struct fwait *w, unsigned slot, stru
 {
 	struct file_backend *b = n->b;
 	struct fslot *s = fslot_find(n, slot);
-	struct fhold *h = calloc(1, sizeof(*h));
+	struct fhold *h = pl_zalloc(sizeof(*h));
 	const struct lk_request *req = w->req;
 	int err = h ? 0 : -ENOLCK;
 
@@ -272,7 +274,7 @@ struct fname *fname_get(struct file_backend *b, enum lk_kind kind, const char *n
 
 	if (n)
 		return n;
-	n = calloc(1, sizeof(*n) + len + 2);
+	n = pl_zalloc(sizeof(*n) + len + 2);
 	if (!n)
 		return NULL;
 	n->arb.ops = &arb_ops;
@@ -395,7 +397,7 @@ static int try_now(struct fwait *w, unsigned *slot)
 int fb_acquire(struct lk_backend *base, struct lk_request *req)
 {
 	struct file_backend *b = fb_of(base);
-	struct fwait *w = calloc(1, sizeof(*w));
+	struct fwait *w = pl_zalloc(sizeof(*w));
 	struct fhold *h = NULL;
 	struct fname *n;
 	unsigned slot = 0;

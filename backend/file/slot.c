@@ -2,6 +2,8 @@
 #include "backend/file/inode.h"
 #include "backend/file/kept.h"
 
+#include "base/zalloc.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +54,7 @@ struct fslot *fslot_get(struct fname *n, unsigned idx)
 
 	if (s)
 		return s;
-	s = calloc(1, sizeof(*s));
+	s = pl_zalloc(sizeof(*s));
 	if (!s)
 		return NULL;
 	s->idx = idx;

@@ -6,6 +6,8 @@
 #include "backend/redis/internal.h"
 #include "backend/tally.h"
 
+#include "base/zalloc.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -31,7 +33,7 @@ struct rname *rname_get(struct redis_backend *b, char kind, const char *name)
 
 	if (n)
 		return n;
-	n = calloc(1, sizeof(*n) + len + 2);
+	n = pl_zalloc(sizeof(*n) + len + 2);
 	if (!n)
 		return NULL;
 	n->kn[0] = kind;
@@ -103,7 +105,7 @@ static void release_send(struct rrelease *r)
 void release_handle(struct redis_backend *b, uint64_t handle, const char *kn, bool lost)
 {
 	size_t len = strlen(kn);
-	struct rrelease *r = calloc(1, sizeof(*r) + len + 1);
+	struct rrelease *r = pl_zalloc(sizeof(*r) + len + 1);
 
 	if (!r) {
 		/* The server would keep it as long as this session lives: so it must not. */
@@ -202,7 +204,7 @@ void rb_release(struct lk_backend *base, struct lk_hold *hold)
 struct rhold *rhold_new(struct rwait *w, const char *record, bool contended)
 {
 	struct redis_backend *b = w->b;
-	struct rhold *h = calloc(1, sizeof(*h));
+	struct rhold *h = pl_zalloc(sizeof(*h));
 	uint64_t since_ms;
 	const char *who;
 

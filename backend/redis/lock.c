@@ -9,6 +9,8 @@
 #include "backend/redis/files.h"
 #include "backend/tally.h"
 
+#include "base/zalloc.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -210,7 +212,7 @@ void rwait_send(struct rwait *w)
 {
 	struct redis_backend *b = w->b;
 	const struct lk_request *req = w->req;
-	struct asking *a = calloc(1, sizeof(*a));
+	struct asking *a = pl_zalloc(sizeof(*a));
 	struct script_call c;
 	char who[256];
 
@@ -267,7 +269,7 @@ int rwait_enter(struct rwait *w)
 int rb_acquire(struct lk_backend *base, struct lk_request *req)
 {
 	struct redis_backend *b = rb_of(base);
-	struct rwait *w = calloc(1, sizeof(*w));
+	struct rwait *w = pl_zalloc(sizeof(*w));
 	int err;
 
 	if (!w)
