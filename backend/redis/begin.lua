@@ -7,7 +7,8 @@
 --          beat, milliseconds on its own clock since it sent that, server time since when it watches; the
 --          number of its hello; then what the operation takes.
 -- Answers start with a word: OK, WAIT, BUSY, GRACE, NONE, LOST, LATE, FBIG, EXIST, NOENT, NOTDIR, ISDIR,
--- NOTEMPTY, INUSE, TTL, LOOP, INVAL, PERM, NOLCK, DEADLK; or INC (another incarnation: say hello), GONE (no such session: it
+-- NOTEMPTY, INUSE, TTL, LOOP, INVAL, PERM, NOLCK, DEADLK; AGAIN (a mount was asked for what it keeps: ask again when it
+-- has answered); or INC (another incarnation: say hello), GONE (no such session: it
 -- was purged) and OLD (of a connection that was given up: must not do anything any more).
 -- Every operation may be sent twice and answers the same.
 local g = KEYS[1]
@@ -40,15 +41,18 @@ if inc == epoch and (op == 'acq' or op == 'rel') and string.sub(ARGV[9], 1, 1) =
 		(call('EXISTS', held, queue, X) == 0 or call('EXISTS', held, queue) == 0 and
 		(string.sub(handle, -1) == 'f' or call('HEXISTS', X, string.sub(kn, 2)) == 0)) and
 		call('HEXISTS', P .. 'n', string.sub(kn, 2)) == 0 then
-		local mode, token = ARGV[10], floor
+		local mode, token, keep = ARGV[10], floor, tonumber(ARGV[16])
 		if mode == 'x' then
 			token = math.max(floor + 1, now_us)
-			call('HSET', g, 'f', int(token))
+			call('HSET', g, 'f', int(token + keep))
+		end
+		if keep > 0 then
+			call('HSET', E .. 'K', kn, 'u ' .. member)
 		end
 		local rec = mode .. ' 0 ' .. int(token) .. ' ' .. int(now) .. ' ' .. ARGV[15]
 		call('HSET', held, member, rec, '#', mode)
 		call('HSET', E .. 'i:' .. sid, handle, kn)
-		return { 'OK', rec, '0' }
+		return { 'OK', rec, '0', keep > 0 and '1' or '0' }
 	elseif op == 'rel' and current and ARGV[10] == 'c' and call('HGET', held, '#') == 'x' and
 		call('HEXISTS', held, member) == 1 and call('EXISTS', queue, E .. 'b:' .. sid, P .. 'a', E .. 'd') == 0 then
 		call('DEL', held, E .. 'a:' .. member)

@@ -17,6 +17,7 @@ static void drop(struct fcall *f)
 	DL_DELETE(f->b->calls, f);
 	pl_timer_stop(f->b->base.loop, f->unavailable);
 	pl_undefer(f->b->base.loop, &f->later);
+	again_drop(&f->parked);
 	if (f->opening)
 		free(f->opening);
 	free(f);
@@ -118,11 +119,13 @@ static void on_answer(void *arg, int err, const redisReply *reply)
 	struct redis_backend *b = f->b;
 	const char *word = err || b->stopping ? "" : script_word(b, reply);
 	bool unknown = err == -EHOSTDOWN || strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0 ||
-		       strcmp(word, "OLD") == 0;
+		       strcmp(word, "OLD") == 0 || strcmp(word, "AGAIN") == 0;
 
 	f->sent = false;
 	if (b->stopping)
 		return; /* calls_free */
+	if (strcmp(word, "AGAIN") == 0)
+		again_later(&f->parked);
 	/* The lease may have ended while the answer was on its way. */
 	session_check(b);
 	if (f->later.queued)
@@ -171,6 +174,14 @@ static void send_it(struct fcall *f)
 	f->sent = script_send(b, f->replicate && b->replicas ? LANE_BEATS : LANE_COMMANDS, &c, on_answer, f) == 0;
 }
 
+static void run_again(struct ragain *again)
+{
+	struct fcall *f = (struct fcall *)((char *)again - offsetof(struct fcall, parked));
+
+	if (!f->sent && !f->ended && !f->later.queued && f->b->state == SESSION_UP)
+		send_it(f);
+}
+
 struct fcall *fcall_new(struct redis_backend *b, struct lk_file *file, const char *op, size_t room, fcall_fn answer,
 			void *arg)
 {
@@ -186,6 +197,8 @@ struct fcall *fcall_new(struct redis_backend *b, struct lk_file *file, const cha
 	f->answer = answer;
 	f->arg = arg;
 	f->number = ++b->seq;
+	f->parked.b = b;
+	f->parked.run = run_again;
 	if (file)
 		fcall_num(f, (int64_t)file->handle);
 	return f;

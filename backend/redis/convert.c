@@ -107,6 +107,7 @@ int rwait_convert(struct rwait *w)
 	v->w = w;
 	v->h = h;
 	v->generation = b->generation;
+	keep_end(h);
 	script_begin(b, &c, "conv");
 	script_handle(&c, h->handle, h->name->kn);
 	script_kn(&c, h->name->kn);

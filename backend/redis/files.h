@@ -44,6 +44,7 @@ struct fcall {
 	int err;	   /* for `later` */
 	struct pl_timer *unavailable;
 	struct pl_task later;
+	struct ragain parked;
 	struct fcall *prev, *next;
 	unsigned n;
 	size_t len[FCALL_ARGS], used;

@@ -32,6 +32,11 @@ local function contention(kn, word)
 		end
 		if s and not seen[s .. name] then
 			seen[s .. name] = true
+			-- Counted where it must not be lost.
+			if word == 'w' and call('HEXISTS', K(), kn) == 1 then
+				call('HINCRBY', M(s), 'nw', 1)
+				word = 'W'
+			end
 			tell(s, word .. ' ' .. name)
 		end
 	end
@@ -75,6 +80,7 @@ local function drop_hold(kn, member)
 	call('SREM', B(s), handle)
 	call('DEL', A(member))
 	if is_lock(kn) then
+		call('HDEL', K(), kn)
 		if call('HLEN', H(kn)) == 1 then
 			call('DEL', H(kn))
 		end

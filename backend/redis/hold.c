@@ -45,7 +45,7 @@ struct rname *rname_get(struct redis_backend *b, char kind, const char *name)
 
 void rname_settle(struct redis_backend *b, struct rname *n)
 {
-	if (n->holds || n->n_waits)
+	if (rname_used(n) || n->idle)
 		return;
 	HASH_DEL(b->names, n);
 	free(n);
@@ -98,11 +98,11 @@ static void release_send(struct rrelease *r)
 	script_begin(r->b, &c, "rel");
 	script_handle(&c, r->handle, r->kn);
 	script_kn(&c, r->kn);
-	script_str(&c, r->lost ? "l" : "c");
+	script_str(&c, r->how == RELEASE_LOST ? "l" : r->how == RELEASE_KEPT ? "k" : "c");
 	r->sent = script_send(r->b, LANE_COMMANDS, &c, on_released, r) == 0;
 }
 
-void release_handle(struct redis_backend *b, uint64_t handle, const char *kn, bool lost)
+void release_handle(struct redis_backend *b, uint64_t handle, const char *kn, enum release_how how)
 {
 	size_t len = strlen(kn);
 	struct rrelease *r = pl_zalloc(sizeof(*r) + len + 1);
@@ -115,7 +115,7 @@ void release_handle(struct redis_backend *b, uint64_t handle, const char *kn, bo
 	}
 	r->b = b;
 	r->handle = handle;
-	r->lost = lost;
+	r->how = how;
 	memcpy(r->sid, b->sid, sizeof(r->sid));
 	memcpy(r->kn, kn, len + 1);
 	DL_APPEND(b->releases, r);
@@ -151,6 +151,7 @@ static void detach(struct rhold *h)
 	struct redis_backend *b = h->b;
 	struct rname *n = h->name;
 
+	keep_forget(h);
 	HASH_DEL(b->holds, h);
 	DL_DELETE(n->holds, h);
 	b->base.counters.held--;
@@ -174,7 +175,7 @@ void rhold_lose(struct rhold *h, bool tell_server)
 	h->pub.lost = true;
 	b->base.counters.lost++;
 	if (tell_server)
-		release_handle(b, h->handle, h->name->kn, true);
+		release_handle(b, h->handle, h->name->kn, RELEASE_LOST);
 	/* Of the session: a loss of that session may have taken it already. */
 	if (h->name)
 		detach(h);
@@ -191,8 +192,10 @@ void rb_release(struct lk_backend *base, struct lk_hold *hold)
 	if (h->pub.lost)
 		DL_DELETE(h->b->lost, h);
 	base->counters.released++;
+	if (h->name && !h->pub.lost && keep_put(h))
+		return;
 	if (h->name) {
-		release_handle(h->b, h->handle, h->name->kn, false);
+		release_handle(h->b, h->handle, h->name->kn, h->wished ? RELEASE_KEPT : RELEASE_CLEAN);
 		if (h->name)
 			detach(h);
 	}

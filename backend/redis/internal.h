@@ -2,7 +2,8 @@
  *
  * Everything a mount holds or waits for is one entry at the server, named
  * SESSION/HANDLE. Handles are never used twice by one process, so every script
- * may be sent again after a lost connection.
+ * may be sent again after a lost connection. One exception: a hold that is ours
+ * to keep goes to the next one here under the same handle (keep.c).
  */
 #ifndef BACKEND_REDIS_INTERNAL_H
 #define BACKEND_REDIS_INTERNAL_H
@@ -22,9 +23,19 @@ struct redis_backend;
 struct fcall; /* backend/redis/files.h, as what follows */
 struct rrange;
 
+/* Something that is asked again once a mount has answered what it keeps. Embed it. */
+struct ragain {
+	struct redis_backend *b;
+	void (*run)(struct ragain *again);
+	void (*drop)(struct ragain *again); /* the backend ends; may be NULL */
+	struct ragain *prev, *next;
+	bool queued;
+};
+
 /* A name in use here. */
 struct rname {
 	struct rhold *holds; /* utlist DL */
+	struct rhold *idle;  /* or NULL: held, and given back here */
 	unsigned n_waits;
 	UT_hash_handle hh;
 	size_t keylen;
@@ -37,6 +48,12 @@ struct rhold {
 	struct rname *name; /* NULL once lost or released */
 	uint64_t handle;
 	bool claiming; /* a claim is under way, in a new incarnation of the server */
+	/* keep.c */
+	bool wished, kept;	   /* ours to keep: we asked for that; the server said so */
+	bool stale;		   /* what the server has of it is not so any more; in b->stale */
+	uint64_t tokens, n_tokens; /* the next one for whom we give it to, and how many there are */
+	uint64_t idle_since;	   /* pl_now(); 0: it is in use */
+	struct rhold *stale_prev, *stale_next;
 	struct pl_task lost;
 	unsigned ops;	 /* callbacks on the way that look at this hold */
 	uint64_t synced; /* b->syncs when the server last told of it */
@@ -54,6 +71,9 @@ struct rwait {
 	uint64_t sent;	 /* b->seq when last sent; 0: to be sent */
 	bool queued;	 /* the server has said so */
 	bool full;	 /* max_waiters was reached when it came */
+	unsigned keep;	 /* tokens asked for, to keep the hold; 0: it is not to be kept */
+	bool kept;	 /* the server said that it is */
+	struct ragain again;
 	uint64_t synced; /* b->syncs when the server last told of it */
 	bool finished;
 	int err;
@@ -65,11 +85,13 @@ struct rwait {
 	UT_hash_handle hh;
 };
 
+enum release_how { RELEASE_CLEAN, RELEASE_KEPT /* cleanly; it may be one to keep */, RELEASE_LOST };
+
 /* A release that the server has not confirmed. */
 struct rrelease {
 	struct redis_backend *b;
 	uint64_t handle;
-	bool lost;
+	enum release_how how;
 	bool sent;	   /* and not answered */
 	char sid[SID_MAX]; /* "": of a session that is over */
 	struct rrelease *prev, *next;
@@ -115,6 +137,12 @@ struct redis_backend {
 	uint64_t seq, handle;
 	struct rname *names;
 	struct rhold *holds;
+	struct rhold *idle;   /* by handle too; not among holds */
+	struct rhold *stale;  /* utlist DL by stale_prev: to be told to the server */
+	struct rwarm *warm;   /* names given back lately */
+	struct ragain *again; /* utlist DL: what waits for a mount that was asked for what it keeps */
+	struct pl_timer *stale_timer, *idle_timer;
+	uint64_t wanted_seen, wanted_said; /* times we were asked for what we keep: received; told by the last beat */
 	struct rwait *waits;
 	struct rwait *finished; /* utlist DL: decided, but not yet told */
 	struct rhold *lost;	/* utlist DL: not held any more, and not yet released */
@@ -222,10 +250,47 @@ uint64_t session_limit(const struct redis_backend *b);
 struct rname *rname_get(struct redis_backend *b, char kind, const char *name);
 /* Frees one that nobody uses. */
 void rname_settle(struct redis_backend *b, struct rname *n);
+/* Used by somebody, or waited for? */
+static inline bool rname_used(const struct rname *n)
+{
+	return n->holds || n->n_waits;
+}
 /* The hold that ends this wait. NULL: garbage, or no memory. */
 struct rhold *rhold_new(struct rwait *w, const char *record, bool contended);
 /* Those that the server has not confirmed. */
 void releases_resend(struct redis_backend *b);
+
+/* --- keep.c --- */
+/* With how many tokens a hold of this name is to be kept; 0: not at all. */
+unsigned keep_wish(struct redis_backend *b, const char *kn);
+/* The server says whether it is ours to keep. */
+void keep_begin(struct rhold *h, bool kept, unsigned tokens);
+/* Given back: true when it is idle now, and not to be released. */
+bool keep_put(struct rhold *h);
+/* A hold for this request, of one that is idle. NULL: there is none that it may have. */
+struct rhold *keep_take(struct redis_backend *b, struct rname *n, const struct lk_request *req);
+/* From here on an ordinary hold, for the server too. */
+void keep_end(struct rhold *h);
+/* What is idle of this name, or of all, goes back to the server. */
+void keep_release(struct redis_backend *b, struct rname *n);
+void keep_release_all(struct redis_backend *b);
+/* Somebody else asks for it: `SESSION KN`. */
+void keep_recall(struct redis_backend *b, const char *text);
+/* Nothing is known of what was asked meanwhile: nothing is kept any more. */
+void keep_doubt(struct redis_backend *b);
+/* The server does not know them any more. */
+void keep_lost(struct redis_backend *b);
+/* What the server has of our holds is so, for calls sent from here on. */
+void keep_tell(struct redis_backend *b);
+/* The name was wanted by others: it is not kept for a while. */
+void keep_wanted(struct redis_backend *b, const char *kn);
+void keep_forget(struct rhold *h); /* about to be freed */
+void keep_free(struct redis_backend *b);
+/* Runs it when told, or in a moment. */
+void again_later(struct ragain *again);
+void again_drop(struct ragain *again);
+/* A mount has answered: all of them. */
+void again_run(struct redis_backend *b);
 
 /* --- lock.c --- */
 int rb_acquire(struct lk_backend *b, struct lk_request *req);
@@ -265,7 +330,7 @@ void hold_stop(struct redis_backend *b);
 void value_stop(struct redis_backend *b);
 void look_stop(struct redis_backend *b);
 /* Gives back what the server has for a handle that is none of ours. */
-void release_handle(struct redis_backend *b, uint64_t handle, const char *kn, bool lost);
+void release_handle(struct redis_backend *b, uint64_t handle, const char *kn, enum release_how how);
 /* New session or incarnation: what was to be released is gone anyway. */
 void releases_drop(struct redis_backend *b);
 struct rname *rname_find(struct redis_backend *b, char kind, const char *name);

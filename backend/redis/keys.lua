@@ -1,6 +1,6 @@
 -- Keys of one epoch: nothing of an earlier incarnation is ever read.
 local function S() return E .. 's' end              -- sessions by the end of their lease, ms
-local function M(s) return E .. 'm:' .. s end       -- a session: ttl, ng (grants published), cn (its last hello)
+local function M(s) return E .. 'm:' .. s end       -- a session: ttl, ng (grants published), nw (asked for what it keeps), cn (last hello)
 local function I(s) return E .. 'i:' .. s end       -- its handles, holding or waiting: to kind and name
 local function B(s) return E .. 'b:' .. s end       -- its handles that an admin broke
 local function H(kn) return E .. 'h:' .. kn end     -- holders: member to record; '#': mode of a lock's holders

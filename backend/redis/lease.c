@@ -97,9 +97,10 @@ void session_lose(struct redis_backend *b, const char *why)
 	}
 	value_lost(b);
 	files_lost(b);
+	keep_lost(b);
 	releases_drop(b);
 	new_sid(b);
-	b->granted_seen = b->granted_said = 0;
+	b->granted_seen = b->granted_said = b->wanted_seen = b->wanted_said = 0;
 	if (b->state == SESSION_UP)
 		b->state = SESSION_HELLO;
 }
@@ -231,11 +232,18 @@ static void beat_news(struct redis_backend *b, const redisReply *reply)
 		ns_refresh(b);
 	/* Another number of entries at the server than here, twice running: of calls whose
 	 * answer was lost, say. Under load it differs now and then by what is on its way. */
-	differs = reply_num(reply, 5) != HASH_COUNT(b->holds) + HASH_COUNT(b->waits) + b->ranges_queued;
+	differs = reply_num(reply, 5) !=
+		  HASH_COUNT(b->holds) + HASH_COUNT(b->idle) + HASH_COUNT(b->waits) + b->ranges_queued;
 	if (differs && b->differed)
 		session_sync(b);
 	b->differed = differs;
-	for (i = 6; i < reply->elements; i++) {
+	/* Asked for what we keep at the beat before, and not heard of: the message was lost. */
+	if (b->wanted_said > b->wanted_seen) {
+		keep_doubt(b);
+		b->wanted_seen = b->wanted_said;
+	}
+	b->wanted_said = reply_num(reply, 6);
+	for (i = 7; i < reply->elements; i++) {
 		h = rhold_find(b, reply_num(reply, i));
 		if (h)
 			rhold_lose(h, true);

@@ -30,6 +30,7 @@ static void on_retry(void *arg)
 	ranges_resend(b, false);
 	value_resend(b);
 	calls_resend(b);
+	again_run(b);
 }
 
 /* The connection stands but the server could not do it now (-BUSY, say). */
@@ -65,6 +66,7 @@ void rwait_finish(struct rwait *w, int err, struct lk_hold *hold)
 	pl_timer_stop(b->base.loop, w->unavailable);
 	w->unavailable = NULL;
 	convert_canceled(w);
+	again_drop(&w->again);
 	if (n) {
 		HASH_DEL(b->waits, w);
 		n->n_waits--;
@@ -88,7 +90,7 @@ void rwait_fail(struct rwait *w, int err)
 		return;
 	/* Also when no answer came yet: it may have been granted, or be in the queue. */
 	if (w->sent && w->name)
-		release_handle(w->b, w->handle, w->name->kn, false);
+		release_handle(w->b, w->handle, w->name->kn, w->keep ? RELEASE_KEPT : RELEASE_CLEAN);
 	if (!w->finished)
 		rwait_finish(w, err, NULL);
 }
@@ -112,6 +114,8 @@ void rwait_granted(struct rwait *w, const char *record, bool contended)
 	if (!session_check(b))
 		return;
 	h = rhold_new(w, record, contended);
+	if (h)
+		keep_begin(h, w->kept, w->keep);
 	if (h)
 		rwait_finish(w, 0, &h->pub);
 	else
@@ -162,7 +166,11 @@ static void answered(struct rwait *w, const redisReply *reply, const char *word)
 		retry_soon(w->b); /* or asked again after the hello */
 		return;
 	}
-	if (strcmp(word, "OK") == 0) {
+	if (strcmp(word, "AGAIN") == 0) {
+		w->sent = 0; /* nothing is at the server */
+		again_later(&w->again);
+	} else if (strcmp(word, "OK") == 0) {
+		w->kept = reply_num(reply, 3) == 1;
 		rwait_granted(w, reply_str(reply, 1), *reply_str(reply, 2) == '1');
 	} else if (strcmp(word, "WAIT") == 0) {
 		w->ticket = reply_num(reply, 1);
@@ -235,6 +243,7 @@ void rwait_send(struct rwait *w)
 	script_num(&c, req->try_only || w->full);
 	script_num(&c, (int64_t)w->ticket);
 	script_str(&c, who);
+	script_num(&c, w->keep);
 	begin_unavailable(w);
 	if (w->finished || script_send(b, LANE_COMMANDS, &c, on_acquire, a) < 0) {
 		w->sent = 0;
@@ -244,20 +253,50 @@ void rwait_send(struct rwait *w)
 
 /* --- acquire --- */
 
+static void run_again(struct ragain *again)
+{
+	struct rwait *w = (struct rwait *)((char *)again - offsetof(struct rwait, again));
+
+	if (!w->sent && !w->queued && w->b->state == SESSION_UP)
+		rwait_send(w);
+}
+
+/* True when the answer is known here: there is an idle hold for it, or one of ours is in the way of a try. */
+static bool answer_here(struct rwait *w, struct rname *n)
+{
+	struct rhold *h = keep_take(w->b, n, w->req);
+
+	if (h) {
+		rwait_finish(w, 0, &h->pub);
+		return true;
+	}
+	/* The server would only send us to ask ourselves. */
+	if (w->req->try_only && !w->req->file && n->holds && n->holds->kept) {
+		rwait_finish(w, -EAGAIN, NULL);
+		return true;
+	}
+	return false;
+}
+
 int rwait_enter(struct rwait *w)
 {
 	struct redis_backend *b = w->b;
+	const struct lk_request *req = w->req;
+	struct rname *n = req->file ? rname_get(b, 'F', req->file->ln) : rname_get(b, kind_char(req->kind), req->name);
 
+	if (!n)
+		return -ENOLCK;
+	n->n_waits++; /* so it stays */
+	if (!req->convert && answer_here(w, n)) {
+		n->n_waits--;
+		return 0;
+	}
 	/* It may have the lock if that is free, but not wait for it. */
 	w->full = b->config.max_waiters && b->base.counters.waiting >= b->config.max_waiters;
-	if (w->req->file)
-		w->name = rname_get(b, 'F', w->req->file->ln);
-	else
-		w->name = rname_get(b, kind_char(w->req->kind), w->req->name);
-	if (!w->name)
-		return -ENOLCK;
+	if (req->mode == LK_EXCLUSIVE && !req->convert)
+		w->keep = keep_wish(b, n->kn);
+	w->name = n;
 	w->handle = ++b->handle;
-	w->name->n_waits++;
 	HASH_ADD(hh, b->waits, handle, sizeof(w->handle), w);
 	if (b->state == SESSION_UP)
 		rwait_send(w);
@@ -283,6 +322,8 @@ int rb_acquire(struct lk_backend *base, struct lk_request *req)
 	w->b = b;
 	w->req = req;
 	w->finish.run = run_finish;
+	w->again.b = b;
+	w->again.run = run_again;
 	req->priv = w;
 	err = req->convert ? rwait_convert(w) : rwait_enter(w);
 	if (err) {

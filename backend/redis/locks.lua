@@ -6,7 +6,15 @@ local function remember_name(name, kn, member)
 	end
 end
 
-function ops.acq(handle, kn, mode, lo, hi, try, ticket, who)
+-- The hold is its mount's to keep, with that many tokens for whom it gives it to.
+local function keep_hold(kn, member, tokens)
+	call('HSET', K(), kn, 'u ' .. member)
+	floor = floor + tokens
+	call('HSET', g, 'f', int(floor))
+end
+
+-- keep: how many tokens more, if the mount wants to keep it when it is given back; or 0.
+function ops.acq(handle, kn, mode, lo, hi, try, ticket, who, keep)
 	local member, name = sid .. '/' .. handle, nil
 	if is_lock(kn) and is_plain(member) then
 		name = string.sub(kn, 2)
@@ -15,7 +23,7 @@ function ops.acq(handle, kn, mode, lo, hi, try, ticket, who)
 	kn = call('HGET', I(sid), handle) or kn
 	local rec = call('HGET', H(kn), member)
 	if rec then
-		return { 'OK', rec, call('ZCARD', Q(kn)) > 0 and '1' or '0' }
+		return { 'OK', rec, call('ZCARD', Q(kn)) > 0 and '1' or '0', tostring(call('HEXISTS', K(), kn)) }
 	end
 	local problem = name and (parent_problem(name) or (namespace(name) and { 'ISDIR' }))
 	if problem then
@@ -38,11 +46,19 @@ function ops.acq(handle, kn, mode, lo, hi, try, ticket, who)
 		end
 		if slot then
 			remember_name(name, kn, member)
-			return { 'OK', give(kn, member, mode, slot, who), '0' }
+			rec = give(kn, member, mode, slot, who)
+			if keep ~= '0' and name and kn == 'L' .. name then
+				keep_hold(kn, member, tonumber(keep))
+				return { 'OK', rec, '0', '1' }
+			end
+			return { 'OK', rec, '0', '0' }
 		end
 	end
 	if try == '1' then
-		return { now < grace and 'GRACE' or 'BUSY' }
+		if now < grace then
+			return { 'GRACE' }
+		end
+		return { is_lock(kn) and call('ZCARD', Q(kn)) == 0 and recall(kn) and 'AGAIN' or 'BUSY' }
 	end
 	remember_name(name, kn, member)
 	ticket = take_ticket(ticket)
@@ -56,7 +72,8 @@ function ops.acq(handle, kn, mode, lo, hi, try, ticket, who)
 	return { 'WAIT', int(ticket) }
 end
 
--- how: c cleanly, l lost (the value may be half written); of a wait for ranges: c confirmed, l not wanted any more
+-- how: c cleanly, k cleanly and it may be one to keep, l lost (the value may be half written); of a wait for ranges: c
+-- confirmed, l not wanted any more
 function ops.rel(handle, kn, how)
 	local member = sid .. '/' .. handle
 	kn = where(handle, kn)
@@ -67,7 +84,7 @@ function ops.rel(handle, kn, how)
 			undo_range(kn, sid, rec)
 		end
 		if is_lock(kn) and string.sub(rec, 1, 1) == 'x' then
-			call(how == 'c' and 'SREM' or 'SADD', P .. 'a', string.sub(kn, 2))
+			call(how == 'l' and 'SADD' or 'SREM', P .. 'a', string.sub(kn, 2))
 		end
 		drop_hold(kn, member)
 	else
@@ -95,9 +112,43 @@ function ops.conv(handle, kn, mode, try)
 	else
 		token = next_token()
 	end
+	call('HDEL', K(), kn)
 	add_hold(kn, member, mode, slot, token, int(now), who)
 	pump(kn)
 	return { 'OK', call('HGET', H(kn), member) }
+end
+
+-- What has become of a hold that is the mount's to keep: u it is in use again, by this one; i it is idle; f it is in use
+-- and, from now on, as any other. want: that many tokens, the first of which is answered.
+function ops.note(handle, kn, state, want, token, since, who)
+	local member = sid .. '/' .. handle
+	local kept = call('HGET', K(), kn)
+	if not kept or string.sub(kept, 3) ~= member then
+		return { 'NONE' }
+	end
+	if state == 'i' then
+		call('SREM', P .. 'a', string.sub(kn, 2))
+	else
+		add_hold(kn, member, 'x', 0, tonumber(token), since, who)
+	end
+	if state == 'f' then
+		call('HDEL', K(), kn)
+	else
+		call('HSET', K(), kn, state .. ' ' .. member)
+	end
+	if want == '0' then
+		return { 'OK', '0' }
+	end
+	local first = next_token()
+	floor = floor + tonumber(want)
+	call('HSET', g, 'f', int(floor))
+	return { 'OK', int(first) }
+end
+
+-- Whoever asked for a lock that was kept may ask again.
+function ops.nudge(s, kn)
+	tell(s, 'k ' .. kn)
+	return { 'OK' }
 end
 
 -- The grace is over: a wait looks again.
@@ -135,11 +186,20 @@ function ops.claim(handle, kn, mode, slot, token, since, who)
 	return { 'OK' }
 end
 
--- The holder's mount gives it up first, then the next one gets it.
+-- The holder's mount gives it up first, then the next one gets it. A hold that was the mount's to keep is known by its
+-- token too: another may have it by now.
 ops['break'] = function(target)
-	local s, handle = split(target)
-	local kn = call('HGET', I(s), handle)
-	if not kn or call('HEXISTS', H(kn), target) == 0 then
+	local member, seen = string.match(target, '^([^#]*)#?(%d*)$')
+	local s, handle = split(member or '')
+	local kn = s and call('HGET', I(s), handle)
+	local rec = kn and call('HGET', H(kn), member)
+	if not rec then
+		return { 'NONE' }
+	elseif recall(kn) then
+		return { 'AGAIN' }
+	end
+	local _, _, token = parse_hold(rec)
+	if seen ~= '' and tonumber(seen) ~= token then
 		return { 'NONE' }
 	end
 	call('SADD', B(s), handle)

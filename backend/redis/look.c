@@ -71,6 +71,7 @@ static int ask(struct rlook *l, const char *op, const char *name, wire_cb cb)
 	char kn[LK_NAME_MAX + 2];
 	struct script_call c;
 
+	keep_tell(b);
 	snprintf(kn, sizeof(kn), "%c%s", kind_char(l->kind), name);
 	script_begin(b, &c, op);
 	script_str(&c, kn);
@@ -255,10 +256,12 @@ static int stat_here(struct redis_backend *b, enum lk_kind kind, const char *nam
 	if (kind == LK_LOCK && slash) {
 		memcpy(parent, name, (size_t)(slash - name));
 		parent[slash - name] = '\0';
-		if (!ns_find(b, parent))
-			return rname_find(b, kind_char(kind), parent) ? -ENOTDIR : -ENOENT;
+		if (!ns_find(b, parent)) {
+			used = rname_find(b, kind_char(kind), parent);
+			return used && rname_used(used) ? -ENOTDIR : -ENOENT;
+		}
 	}
-	if (used) {
+	if (used && rname_used(used)) {
 		st->type = LK_T_NAME;
 		st->waiters = used->n_waits;
 	}
@@ -420,7 +423,7 @@ static void list_here(struct rlook *l, struct listed **all)
 			add_listed(all, l->name, n->path, LK_T_NAMESPACE);
 	}
 	HASH_ITER(hh, l->b->names, r, rtmp) {
-		if (r->kn[0] == kind_char(l->kind))
+		if (r->kn[0] == kind_char(l->kind) && rname_used(r))
 			add_listed(all, l->name, r->kn + 1, LK_T_NAME);
 	}
 }

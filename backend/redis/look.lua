@@ -18,7 +18,7 @@ function ops.stat(kn)
 	local fields = call('HGETALL', H(kn))
 	local holders = 0
 	for i = 1, #fields, 2 do
-		if fields[i] ~= '#' then
+		if fields[i] ~= '#' and not is_idle(kn, fields[i]) then
 			holders = holders + 1
 			first = fields[i + 1]
 		end
@@ -59,9 +59,14 @@ end
 local function add_view(answer, kn, as)
 	local fields = call('HGETALL', H(kn))
 	for i = 1, #fields, 2 do
-		local name = fields[i] ~= '#' and (as or shown(kn, fields[i]))
+		local name = fields[i] ~= '#' and not is_idle(kn, fields[i]) and (as or shown(kn, fields[i]))
 		if name then
-			answer[#answer + 1] = { 'h', name, fields[i], fields[i + 1] }
+			local member = fields[i]
+			if call('HEXISTS', K(), kn) == 1 then
+				local _, _, token = parse_hold(fields[i + 1])
+				member = member .. '#' .. int(token)
+			end
+			answer[#answer + 1] = { 'h', name, member, fields[i + 1] }
 		end
 	end
 	local waiters = call('ZRANGE', Q(kn), 0, -1)
@@ -103,7 +108,8 @@ function ops.list(kind)
 		local list = call('HGETALL', I(sessions[i]))
 		for k = 1, #list, 2 do
 			local kn = list[k + 1]
-			local name = string.sub(kn, 1, 1) == kind and shown(kn, sessions[i] .. '/' .. list[k])
+			local member = sessions[i] .. '/' .. list[k]
+			local name = string.sub(kn, 1, 1) == kind and not is_idle(kn, member) and shown(kn, member)
 			if name and not seen[name] then
 				seen[name] = true
 				answer[#answer + 1] = name

@@ -20,7 +20,7 @@ local function clean_old()
 			call('SREM', X .. 'd', orphans[i])
 		end
 		if #orphans <= 200 then
-			call('DEL', X .. 'd', X .. 'O', X .. 'j', X .. 'B')
+			call('DEL', X .. 'd', X .. 'O', X .. 'j', X .. 'B', X .. 'K')
 			call('LPOP', P .. 'old')
 		end
 		return
@@ -76,7 +76,8 @@ function ops.hello(run_id, ttl, least)
 	call('ZADD', S(), int(now + ttl), sid)
 	call('HSETNX', M(sid), 'ng', 0)
 	call('HSET', M(sid), 'ttl', int(ttl), 'cn', ARGV[7])
-	return { 'OK', inc, int(now), known, int(math.max(grace - now, 0)), call('HGET', M(sid), 'ng'), head[6] or '0' }
+	return { 'OK', inc, int(now), known, int(math.max(grace - now, 0)), call('HGET', M(sid), 'ng'), head[6] or '0',
+		call('HGET', M(sid), 'nw') or '0' }
 end
 
 -- The heartbeat.
@@ -91,7 +92,7 @@ function ops.beat()
 	sweep()
 	clean_old()
 	local answer = { 'OK', int(now), call('HGET', M(sid), 'ng'), head[6] or '0', int(next_chance()),
-		tostring(call('HLEN', I(sid))) }
+		tostring(call('HLEN', I(sid))), call('HGET', M(sid), 'nw') or '0' }
 	local broken = call('SMEMBERS', B(sid))
 	for i = 1, #broken do
 		answer[#answer + 1] = broken[i]

@@ -21,8 +21,14 @@ static void on_contention(struct redis_backend *b, const char *kn, bool yes)
 	size_t len = strlen(kn);
 
 	HASH_FIND(hh, b->names, kn, len, n);
+	if (yes)
+		keep_wanted(b, kn);
 	if (!n)
 		return;
+	if (n->idle) {
+		keep_release(b, n);
+		return;
+	}
 	DL_FOREACH_SAFE(n->holds, h, tmp) {
 		h->pub.contended = yes;
 		if (h->pub.on_contended)
@@ -73,8 +79,14 @@ void lock_message(struct redis_backend *b, const char *text)
 
 	if (!copy)
 		return; /* as if it had been lost */
-	if (rest && (strcmp(what, "w") == 0 || strcmp(what, "u") == 0))
-		on_contention(b, rest, *what == 'w');
+	if (rest && strcmp(what, "W") == 0)
+		b->wanted_seen++;
+	if (rest && (strcasecmp(what, "w") == 0 || strcmp(what, "u") == 0))
+		on_contention(b, rest, *what != 'u');
+	else if (rest && strcmp(what, "y") == 0)
+		keep_recall(b, rest);
+	else if (strcmp(what, "k") == 0)
+		again_run(b);
 	else if (rest && strlen(what) == 1)
 		on_party(b, *what, rest);
 	free(copy);
@@ -85,38 +97,85 @@ struct telling {
 	lk_done_cb cb;
 	void *arg;
 	struct pl_task task; /* an answer without the server */
+	struct ragain again;
+	uint64_t until; /* pl_now(): no more asking after it */
+	const char *op;
+	char id[];
 };
+
+static int ask(struct telling *t);
 
 static void on_told(void *arg, int err, const redisReply *reply)
 {
 	struct telling *t = arg;
+	const char *word = err ? "" : script_word(t->b, reply);
 
+	if (strcmp(word, "AGAIN") == 0 && !t->b->stopping && pl_now(t->b->base.loop) < t->until) {
+		again_later(&t->again);
+		return;
+	}
 	if (err == 0)
-		err = script_errno(script_word(t->b, reply));
+		err = strcmp(word, "AGAIN") == 0 ? -EHOSTDOWN : script_errno(word);
 	if (!t->b->stopping)
 		t->cb(t->arg, err);
 	free(t);
 }
 
+static int ask(struct telling *t)
+{
+	struct script_call c;
+
+	script_begin(t->b, &c, t->op);
+	script_str(&c, t->id);
+	return script_send(t->b, LANE_COMMANDS, &c, on_told, t);
+}
+
+static void run_again(struct ragain *again)
+{
+	struct telling *t = (struct telling *)((char *)again - offsetof(struct telling, again));
+	int err = ask(t);
+
+	if (err)
+		on_told(t, err, NULL);
+}
+
+static void drop_again(struct ragain *again)
+{
+	free((char *)again - offsetof(struct telling, again));
+}
+
+static struct telling *telling_new(struct redis_backend *b, const char *op, const char *id, lk_done_cb cb, void *arg)
+{
+	size_t len = strlen(id);
+	struct telling *t = calloc(1, sizeof(*t) + len + 1);
+
+	if (!t)
+		return NULL;
+	t->b = b;
+	t->cb = cb;
+	t->arg = arg;
+	t->again.b = b;
+	t->again.run = run_again;
+	t->again.drop = drop_again;
+	t->until = pl_now(b->base.loop) + b->conn_config.attempt_ns;
+	t->op = op;
+	memcpy(t->id, id, len);
+	return t;
+}
+
 static int tell(struct redis_backend *b, const char *op, const char *id, lk_done_cb cb, void *arg)
 {
 	struct telling *t;
-	struct script_call c;
 	int err;
 
 	if (!strchr(id, '/'))
 		return -ENOENT;
 	if (b->state != SESSION_UP)
 		return -EHOSTDOWN;
-	t = calloc(1, sizeof(*t));
+	t = telling_new(b, op, id, cb, arg);
 	if (!t)
 		return -ENOMEM;
-	t->b = b;
-	t->cb = cb;
-	t->arg = arg;
-	script_begin(b, &c, op);
-	script_str(&c, id);
-	err = script_send(b, LANE_COMMANDS, &c, on_told, t);
+	err = ask(t);
 	if (err)
 		free(t);
 	return err;
@@ -138,13 +197,10 @@ static void drop_told(struct pl_task *task)
 /* One of ours: its handle knows before the caller does. */
 static int break_here(struct redis_backend *b, struct rhold *h, lk_done_cb cb, void *arg)
 {
-	struct telling *t = calloc(1, sizeof(*t));
+	struct telling *t = telling_new(b, "", "", cb, arg);
 
 	if (!t)
 		return -ENOMEM;
-	t->b = b;
-	t->cb = cb;
-	t->arg = arg;
 	t->task.run = run_told;
 	t->task.drop = drop_told;
 	t->task.owner = b;
@@ -156,11 +212,15 @@ static int break_here(struct redis_backend *b, struct rhold *h, lk_done_cb cb, v
 int rb_break(struct lk_backend *base, const char *id, lk_done_cb cb, void *arg)
 {
 	struct redis_backend *b = rb_of(base);
+	const char *token = strchr(id, '#');
 	size_t len = strlen(b->sid);
 	struct rhold *h = NULL;
 
 	if (strncmp(id, b->sid, len) == 0 && id[len] == '/')
 		h = rhold_find(b, strtoull(id + len + 1, NULL, 10));
+	/* Given to another of ours since it was seen. */
+	if (h && token && strtoull(token + 1, NULL, 10) != h->pub.token)
+		return -ENOENT;
 	if (h)
 		return break_here(b, h, cb, arg);
 	return tell(b, "break", id, cb, arg);

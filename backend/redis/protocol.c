@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARTS_MAX 16
+#define PARTS_MAX 20
 
 enum {
 	SCRIPT_LOCKS,
@@ -24,22 +24,23 @@ enum {
 
 /* What stands between rare_begin and rare_end is made at the first need. */
 static const char *const parts[][PARTS_MAX] = {
-	[SCRIPT_LOCKS] = { begin_lua, keys_lua, grants_lua, rare_begin_lua, extents_lua, inodes_lua, sessions_lua,
-			   rare_end_lua, holding_lua, locks_lua, dispatch_lua },
-	[SCRIPT_MOUNTS] = { begin_lua, keys_lua, grants_lua, rare_begin_lua, extents_lua, inodes_lua, sessions_lua,
-			    rare_end_lua, mounts_lua, dispatch_lua },
-	[SCRIPT_LOOK] = { begin_lua, keys_lua, listing_lua, look_lua, dispatch_lua },
-	[SCRIPT_VALUES] = { begin_lua, keys_lua, holding_lua, bytes_lua, values_lua, dispatch_lua },
-	[SCRIPT_OPEN] = { begin_lua, keys_lua, grants_lua, bytes_lua, inodes_lua, rare_begin_lua, extents_lua,
+	[SCRIPT_LOCKS] = { begin_lua, keys_lua, keep_lua, grants_lua, rare_begin_lua, extents_lua, inodes_lua,
+			   sessions_lua, rare_end_lua, holding_lua, locks_lua, dispatch_lua },
+	[SCRIPT_MOUNTS] = { begin_lua, keys_lua, keep_lua, grants_lua, rare_begin_lua, extents_lua, inodes_lua,
+			    sessions_lua, rare_end_lua, mounts_lua, dispatch_lua },
+	[SCRIPT_LOOK] = { begin_lua, keys_lua, keep_lua, listing_lua, look_lua, dispatch_lua },
+	[SCRIPT_VALUES] = { begin_lua, keys_lua, keep_lua, holding_lua, bytes_lua, values_lua, dispatch_lua },
+	[SCRIPT_OPEN] = { begin_lua, keys_lua, keep_lua, grants_lua, bytes_lua, inodes_lua, rare_begin_lua, extents_lua,
 			  sessions_lua, rare_end_lua, filecall_lua, open_lua, dispatch_lua },
-	[SCRIPT_FILEIO] = { begin_lua, keys_lua, bytes_lua, filecall_lua, fileio_lua, dispatch_lua },
-	[SCRIPT_RANGES] = { begin_lua, keys_lua, grants_lua, extents_lua, rare_begin_lua, inodes_lua, sessions_lua,
-			    rare_end_lua, filecall_lua, ranges_lua, dispatch_lua },
-	[SCRIPT_NAMES] = { begin_lua, keys_lua, grants_lua, inodes_lua, rare_begin_lua, extents_lua, sessions_lua,
-			   rare_end_lua, listing_lua, folders_lua, filecall_lua, paths_lua, dispatch_lua },
-	[SCRIPT_FOLDERS] = { begin_lua, keys_lua, grants_lua, inodes_lua, rare_begin_lua, extents_lua, sessions_lua,
-			     rare_end_lua, listing_lua, folders_lua, holding_lua, bytes_lua, removal_lua,
-			     dispatch_lua },
+	[SCRIPT_FILEIO] = { begin_lua, keys_lua, keep_lua, bytes_lua, filecall_lua, fileio_lua, dispatch_lua },
+	[SCRIPT_RANGES] = { begin_lua, keys_lua, keep_lua, grants_lua, extents_lua, rare_begin_lua, inodes_lua,
+			    sessions_lua, rare_end_lua, filecall_lua, ranges_lua, dispatch_lua },
+	[SCRIPT_NAMES] = { begin_lua, keys_lua, keep_lua, grants_lua, inodes_lua, rare_begin_lua, extents_lua,
+			   sessions_lua, rare_end_lua, listing_lua, folders_lua, filecall_lua, paths_lua, gate_lua,
+			   dispatch_lua },
+	[SCRIPT_FOLDERS] = { begin_lua, keys_lua, keep_lua, grants_lua, inodes_lua, rare_begin_lua, extents_lua,
+			     sessions_lua, rare_end_lua, listing_lua, folders_lua, holding_lua, bytes_lua, removal_lua,
+			     gate_lua, dispatch_lua },
 };
 
 #define SCRIPTS (sizeof(parts) / sizeof(parts[0]))
@@ -78,7 +79,7 @@ unsigned protocol_script(const char *op)
 		unsigned script;
 		const char *ops; /* each with blanks around it */
 	} all[] = {
-		{ SCRIPT_LOCKS, " acq rel conv poke claim break endw " },
+		{ SCRIPT_LOCKS, " acq rel conv note nudge poke claim break endw " },
 		{ SCRIPT_MOUNTS, " hello beat sync bye " },
 		{ SCRIPT_LOOK, " stat view list " },
 		{ SCRIPT_VALUES, " rd wr trunc sync_value " },

@@ -71,7 +71,7 @@ static void sync_entry(struct redis_backend *b, const char *id, const char *reco
 	} else if (h) {
 		h->synced = b->syncs;
 	} else if (!w) {
-		release_handle(b, handle, kn, false);
+		release_handle(b, handle, kn, RELEASE_KEPT);
 	} else {
 		w->synced = b->syncs;
 		rwait_queued(w);
@@ -126,6 +126,7 @@ void session_sync(struct redis_backend *b)
 
 	if (!s)
 		return; /* the next beat finds the difference again */
+	keep_release_all(b);
 	s->b = b;
 	s->seq = b->handle;
 	s->generation = b->generation;
@@ -215,7 +216,7 @@ static void refused_hello(struct redis_backend *b, int err, const redisReply *re
 /* An answered hello. */
 struct greeting {
 	struct redis_backend *b;
-	uint64_t seq, sent, server_ms, grace;
+	uint64_t seq, sent, server_ms, grace, wanted;
 	bool known;
 	char inc[INC_MAX];
 };
@@ -249,6 +250,11 @@ static void begin(const struct greeting *t)
 		b->granted_seen = 0;
 	}
 	b->granted_said = b->granted_seen;
+	b->wanted_seen = b->wanted_said = t->wanted;
+	if (renewed || !t->known)
+		keep_lost(b);
+	else
+		keep_doubt(b);
 	if (renewed && b->holds)
 		claim_all(b, t->sent);
 	else
@@ -315,6 +321,7 @@ static void on_hello(void *arg, int err, const redisReply *reply)
 	t->server_ms = reply_num(reply, 2);
 	t->known = reply_num(reply, 3) == 1;
 	t->grace = reply_num(reply, 4) * PL_MS;
+	t->wanted = reply_num(reply, 7);
 	/* Nor does a hello give a lease before it is as safe as a heartbeat. */
 	if (b->replicas) {
 		if (lease_replicas(b, LANE_COMMANDS, on_replicas, t) < 0)
@@ -400,9 +407,13 @@ void session_stop(struct redis_backend *b)
 	lease_disarm(b, &b->grace_timer);
 	lease_disarm(b, &b->deadline_timer);
 	lease_disarm(b, &b->retry_timer);
+	lease_disarm(b, &b->stale_timer);
+	lease_disarm(b, &b->idle_timer);
 	b->deadline = 0;
 	if (b->state != SESSION_UP)
 		return;
+	keep_tell(b);
+	keep_release_all(b);
 	/* Half a second for the server to hear that nobody needs to wait for our lease. */
 	say_bye(b, b->sid);
 	wire_finish(b->conn, &b->bye_said, PL_SEC / 2);

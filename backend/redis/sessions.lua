@@ -2,7 +2,7 @@
 local function forget(kn, member)
 	local rec = call('HGET', H(kn), member)
 	if rec then
-		if is_lock(kn) and string.sub(rec, 1, 1) == 'x' then
+		if is_lock(kn) and string.sub(rec, 1, 1) == 'x' and not is_idle(kn, member) then
 			call('SADD', P .. 'a', string.sub(kn, 2))
 		end
 		drop_hold(kn, member)

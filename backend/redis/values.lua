@@ -11,6 +11,13 @@ function ops.rd(handle, kn, off, size)
 	return { 'OK', call('GETRANGE', V(string.sub(kn, 2)), off, int(tonumber(off) + tonumber(size) - 1)) }
 end
 
+-- What is written to by way of a hold is in use, even if its mount has not told yet.
+local function in_use_again(handle, kn)
+	if is_idle(kn, sid .. '/' .. handle) then
+		call('HSET', K(), kn, 'u ' .. sid .. '/' .. handle)
+	end
+end
+
 -- limit: server time after which the sender no longer believes in its hold. id: tells a repeated append.
 function ops.wr(handle, kn, limit, max, off, id, data)
 	kn = where(handle, kn)
@@ -31,6 +38,7 @@ function ops.wr(handle, kn, limit, max, off, id, data)
 	if off + #data > tonumber(max) then
 		return { 'FBIG' }
 	end
+	in_use_again(handle, kn)
 	write_value(name, off, data)
 	call('SET', A(sid .. '/' .. handle), id)
 	return { 'OK' }
@@ -44,6 +52,7 @@ function ops.trunc(handle, kn, limit, size)
 	if now > tonumber(limit) then
 		return { 'LATE' }
 	end
+	in_use_again(handle, kn)
 	cut_value(string.sub(kn, 2), tonumber(size))
 	return { 'OK' }
 end

@@ -25,7 +25,7 @@ SUPPORT = os.path.join(os.path.dirname(HERE), "support")
 sys.path.insert(0, SUPPORT)
 
 import history  # noqa: E402
-from history_client import LOCKS, SEM  # noqa: E402
+from history_client import HOMES, LOCKS, SEM  # noqa: E402
 from lockclient import process_state, wait_until  # noqa: E402
 from plockmount import Mount, sanitizer_logs  # noqa: E402
 from redisserver import RedisServer  # noqa: E402
@@ -238,7 +238,7 @@ class Run:
 
         def empty():
             found[:] = [(i, name, m.holders(name, kind), m.waiters(name, kind)) for i, m in enumerate(self.mounts)
-                        for kind, names in (("locks", LOCKS), ("sems", (SEM,))) for name in names
+                        for kind, names in (("locks", LOCKS + HOMES), ("sems", (SEM,))) for name in names
                         if m.holders(name, kind) or m.waiters(name, kind)]
             return not found
 

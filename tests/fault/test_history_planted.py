@@ -10,6 +10,9 @@ PLANTS = {
     "exclusive among shared": (
         "return not held or (held == 's' and mode == 's')",
         "return not held or held == 's'", {"both hold"}),
+    "an idle hold is in nobody's way": (
+        "local held = call('HGET', H(kn), '#')\n\treturn not held or (held == 's' and mode == 's')",
+        "return not call('HGET', H(kn), '#') or string.byte(call('HGET', K(), kn) or '') == 105", {"both hold"}),
     "no grace after a loss of memory": (
         "grace = now + math.max(ttl, tonumber(head[5]) or 0)",
         "grace = now", {"both hold", "same slot", "lost without cause"}, {"flushall": 15}),

@@ -3,7 +3,8 @@
 A cut is what a network does that drops packets: both ends stay connected and
 hear nothing. What arrives during a cut is kept in the kernel's buffers and
 passes once it is mended (as TCP sends it again), or is lost with the
-connection when `mend(reset=True)` closes those that were cut.
+connection when `mend(reset=True)` closes those that were cut. `lose` drops messages
+of the server, and nobody is told.
 """
 
 import selectors
@@ -29,6 +30,7 @@ class CutProxy:
         self.selector = selectors.DefaultSelector()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.ending = False
+        self.pattern, self.lost = None, 0
 
     def start(self):
         self.selector.register(self.listener, selectors.EVENT_READ)
@@ -54,6 +56,10 @@ class CutProxy:
 
     def mend(self, reset=False):
         self._do(lambda: self._mend(reset))
+
+    def lose(self, pattern):
+        """From now on what comes from the server and has these bytes in it is dropped, and counted in `lost`."""
+        self._do(lambda: setattr(self, "pattern", pattern))
 
     def reset(self):
         """Closes every connection."""
@@ -121,6 +127,9 @@ class CutProxy:
         peer, direction = self.pairs[s]
         try:
             data = s.recv(CHUNK)
+            if data and self.pattern and direction == TO_CLIENT and self.pattern in data:
+                self.lost += 1
+                return
             if data:
                 peer.sendall(data)
                 self.bytes[direction] += len(data)

@@ -31,6 +31,8 @@ ENDURED = 0.45
 # A lock free for so long, in ttls, with somebody waiting, and no fault about.
 IDLE = 1.25
 LATENESS = 1.0
+# A closer does not wait for the server to know.
+GIVING_BACK = 0.5
 OUTAGE = (errno.EHOSTDOWN, errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.EIO, errno.ECANCELED)
 
 
@@ -236,8 +238,11 @@ class History:
     # --- tokens ---
 
     def check_tokens(self):
-        """One that was had before another was asked for has the lower token, whatever the names."""
-        known = [h for h in self.holds.values() if h.mode == "x" and h.got is not None and h.sure_token is not None]
+        """One that was had before another of its name was asked for has the lower token."""
+        for holds in self.by_name.values():
+            self._check_tokens([h for h in holds if h.mode == "x" and h.got is not None and h.sure_token is not None])
+
+    def _check_tokens(self, known):
         before = sorted(known, key=lambda h: h.got)
         highest, at = None, 0
         for hold in sorted(known, key=lambda h: h.asked):
@@ -350,6 +355,15 @@ class History:
         elif hold.error not in OUTAGE or not self.shaken(hold.asked, hold.failed):
             self.report("odd error", f"{hold.id}: {code}", hold)
 
+    def check_busy(self):
+        """A try is not told EAGAIN when nobody has it, nor had it a moment before, nor waits for it."""
+        for holds in self.by_name.values():
+            spans = [(h.asked, h.ended or h.failed or self.killed.get(h.client, self.over), h) for h in holds]
+            for hold in (h for h in holds if h.error == errno.EAGAIN):
+                others = any(b <= hold.failed and e + GIVING_BACK >= hold.asked for b, e, h in spans if h is not hold)
+                if not others and not self.shaken(hold.asked, hold.failed):
+                    self.report("busy by nobody", hold.id, hold)
+
     def check_starving(self):
         """Nobody waits for long for what nobody has."""
         noise = [(f["t"], f["t1"] + RECOVERY * self.ttl) for f in self.faults]
@@ -384,6 +398,6 @@ def check(events, ttl):
     """The violations of a history."""
     h = History(events, ttl)
     for rule in (h.check_exclusion, h.check_slots, h.check_tokens, h.check_values, h.check_losses, h.check_waits,
-                 h.check_starving, h.check_left):
+                 h.check_busy, h.check_starving, h.check_left):
         rule()
     return h.violations

@@ -15,6 +15,8 @@ import sys
 import time
 
 LOCKS = ("a", "b", "c", "d")
+# Mostly taken on the mount of that number, and mostly by tries: names that a mount keeps idle.
+HOMES = ("h0", "h1", "h2")
 SEM, SLOTS = "pool", 3
 MARK_LEN = 24
 GONE = {errno.ENOTCONN, errno.ECONNABORTED, errno.EBADF}
@@ -155,9 +157,12 @@ class Stepper:
         self.handle = f"{self.ident}/{self.steps}"
         number = dice.randrange(len(self.mounts))
         mnt = self.mounts[number]
+        home = dice.random() < 0.4
         name = dice.choice((*LOCKS, SEM))
-        mode = "n" if name == SEM else dice.choice("xxs")
-        timeout = None if dice.random() < 0.25 else dice.choice((0.3, 1.0, 3.0, 8.0))
+        if home:
+            name = HOMES[number % len(HOMES)] if dice.random() < 0.97 else dice.choice(HOMES)
+        mode = "n" if name == SEM else dice.choice("xxxxxxxs" if home else "xxs")
+        timeout = None if dice.random() < (0.9 if home else 0.25) else dice.choice((0.3, 1.0, 3.0, 8.0))
         words = ["try" if timeout is None else f"timeout={timeout}"] + (["shared"] if mode == "s" else [])
         truncated = mode == "x" and dice.random() < 0.3
         flags = (os.O_RDWR if mode == "x" else os.O_RDONLY) | (os.O_TRUNC if truncated else 0)
