@@ -167,6 +167,15 @@ int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *s
 	return 0;
 }
 
+void acquire_cancel(struct server *s, fuse_req_t req, int err)
+{
+	struct acquisition *a;
+
+	DL_SEARCH_SCALAR(s->acquisitions, a, fuse, req);
+	if (a)
+		lk_cancel(s->backend, &a->req, err);
+}
+
 void acquire_cancel_all(struct server *s)
 {
 	struct acquisition *a;

@@ -28,5 +28,7 @@ void acquire_spec_view(struct acquire_spec *spec, const struct server *s, const 
 /* As lk_acquire: < 0 and done never runs (-EDEADLK, -ENOMEM, -ENOLCK), or 0 and it
  * runs once, later. req must not be answered before. */
 int acquire_start(struct server *s, fuse_req_t req, const struct acquire_spec *spec);
+/* A wish that the request's wait ends: done comes with err, or with the grant if that won. */
+void acquire_cancel(struct server *s, fuse_req_t req, int err);
 
 #endif

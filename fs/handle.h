@@ -24,6 +24,7 @@ struct handle {
 	struct lk_owner owner;
 	struct waitgraph_entry graph;
 	struct fuse_pollhandle *poll;
+	struct flocking *flocks; /* utlist DL, flock(2) calls that are not answered yet */
 	struct handle *prev, *next;
 	/* H_FILE */
 	struct lk_file *file;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <utlist.h>
 
 struct opening {
 	struct server *server;
@@ -127,26 +128,58 @@ void lock_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
 
 /* --- flock(2) on an open handle --- */
 
+/* Several may be under way on one handle, by threads or by processes that share
+ * it: the lock is the open file's, so they do not exclude each other, and it
+ * has one hold at most. The first that is granted has the others asked anew. */
 struct flocking {
 	fuse_req_t req;
 	struct handle *h;
+	int op;
+	bool waits; /* for a hold of its own, not to convert the handle's */
+	bool again;
 	struct acquire_spec spec;
+	struct flocking *prev, *next;
 };
 
 static void flock_gave_up(void *arg)
 {
 	struct flocking *f = arg;
 
+	f->waits = true;
 	handle_forget_hold(f->h);
+}
+
+static void flock_granted(struct handle *h, struct lk_hold *hold)
+{
+	struct flocking *f;
+
+	if (h->hold != hold)
+		handle_give_back(h);
+	handle_take_hold(h, hold);
+	DL_FOREACH(h->flocks, f) {
+		if (!f->waits || f->again)
+			continue;
+		f->again = true;
+		acquire_cancel(h->server, f->req, -ECANCELED);
+	}
 }
 
 static void flock_done(void *arg, int err, struct lk_hold *hold)
 {
 	struct flocking *f = arg;
+	struct handle *h = f->h;
 
+	DL_DELETE(h->flocks, f);
 	if (err == 0)
-		handle_take_hold(f->h, hold);
-	reply_err(f->req, err);
+		flock_granted(h, hold);
+	if (err == 0 && h->lost) {
+		handle_give_back(h);
+		err = -ESTALE;
+	}
+	if (err && f->again)
+		lock_flock(f->req, h, f->op);
+	else
+		reply_err(f->req, err);
 	free(f);
 }
 
@@ -177,6 +210,8 @@ void lock_flock(fuse_req_t req, struct handle *h, int op)
 	}
 	f->req = req;
 	f->h = h;
+	f->op = op;
+	f->waits = !h->hold;
 	f->spec.kind = h->kind == H_SEM ? LK_SEM : LK_LOCK;
 	f->spec.name = h->hold ? h->hold->name : h->node->path;
 	f->spec.file = h->file;
@@ -190,8 +225,10 @@ void lock_flock(fuse_req_t req, struct handle *h, int op)
 	f->spec.convert = h->hold;
 	acquire_spec_view(&f->spec, h->server, h->node, op & LOCK_NB);
 	f->spec.mode = h->kind == H_SEM ? LK_EXCLUSIVE : mode;
+	DL_APPEND(h->flocks, f);
 	err = acquire_start(h->server, req, &f->spec);
 	if (err) {
+		DL_DELETE(h->flocks, f);
 		reply_err(req, err);
 		free(f);
 	}
