@@ -26,12 +26,16 @@ struct search {
 static void have_view(void *arg, int err, const struct lk_view *v)
 {
 	struct search *f = arg;
-	const struct lk_party *p = f->node->waiters ? v->waiters : v->holders;
-	size_t n = err ? 0 : (f->node->waiters ? v->n_waiters : v->n_holders), i;
-	char **names = err ? NULL : render_party_names(p, n, f->node->waiters);
+	const struct lk_party *p = NULL;
+	char **names = NULL;
+	size_t n = 0, i;
 
-	if (err == 0 && !names)
-		err = -ENOMEM;
+	if (err == 0) {
+		p = f->node->waiters ? v->waiters : v->holders;
+		n = f->node->waiters ? v->n_waiters : v->n_holders;
+		names = render_party_names(p, n, f->node->waiters);
+		err = names ? 0 : -ENOMEM;
+	}
 	for (i = 0; i < n && names; i++) {
 		if (strcmp(names[i], f->name) == 0)
 			break;
