@@ -11,6 +11,7 @@
 #include "fs/server.h"
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,25 @@ struct program {
 	struct channel *channel;
 	uv_signal_t signals[3];
 };
+
+/* --- what libfuse says --- */
+
+static char fuse_said[256];
+static bool mounting; /* then it is part of our own line */
+
+static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+
+static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	if (level == FUSE_LOG_DEBUG) { /* -d: whole dumps, in pieces */
+		(void)vfprintf(stderr, fmt, ap);
+		return;
+	}
+	(void)vsnprintf(fuse_said, sizeof(fuse_said), fmt, ap);
+	fuse_said[strcspn(fuse_said, "\n")] = '\0';
+	if (!mounting)
+		pl_log(level <= FUSE_LOG_ERR ? PL_ERROR : PL_WARN, "%s", fuse_said);
+}
 
 static void on_signal(uv_signal_t *handle, int signum)
 {
@@ -157,9 +177,11 @@ static int start(struct program *p)
 		err = watch_signals(p);
 	if (err)
 		return err;
+	mounting = true;
 	err = open_session(p);
+	mounting = false;
 	if (err) {
-		pl_log(PL_ERROR, "cannot mount on %s", p->opt.mountpoint);
+		pl_log(PL_ERROR, "cannot mount on %s%s%s", p->opt.mountpoint, *fuse_said ? ": " : "", fuse_said);
 		return err;
 	}
 	err = channel_open(s, &p->channel);
@@ -200,7 +222,11 @@ static void stop(struct program *p)
 int main(int argc, char **argv)
 {
 	static struct program p;
-	int code = options_parse(&p.opt, argc, argv);
+	int code;
+
+	mount_fill_stdio();
+	fuse_set_log_func(on_fuse_log);
+	code = options_parse(&p.opt, argc, argv);
 
 	if (code)
 		return code;

@@ -22,6 +22,17 @@
 
 static int ready_fd = -1;
 
+void mount_fill_stdio(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 /* --- the source directory --- */
 
 /* With exactly that mode; 0 when something is there already. */

@@ -4,6 +4,8 @@
 
 #include "fs/options.h"
 
+/* Opens what is closed of stdin, stdout and stderr: no other file may get their numbers. */
+void mount_fill_stdio(void);
 /* Makes the default source directory with its parents (0711 as root, 0700
  * else), or a given one whose parent exists; checks the mount point. 0, or -1
  * after one line in the log. */

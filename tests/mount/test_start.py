@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import subprocess
@@ -54,6 +55,26 @@ def test_background_lets_go_of_terminal_and_folder(mounts):
     assert os.readlink(f"/proc/{m.pid}/cwd") == "/"
     for fd in (0, 1, 2):
         assert os.readlink(f"/proc/{m.pid}/fd/{fd}") == "/dev/null"
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("front", [False, True])
+def test_without_stdin_and_the_like(dirs, closed, front):
+    """Descriptors 0 to 2 are not taken by files of the server's own."""
+    source, mnt = dirs
+    args = f"{shlex.quote(PLOCKFS)} {'-f' if front else ''} {shlex.quote(source)} {shlex.quote(mnt)}"
+    with subprocess.Popen(["sh", "-c", f"exec {args} {closed}"]) as proc:
+        try:
+            if not front:
+                assert proc.wait(60) == 0
+            wait_until(lambda: os.path.exists(mnt + "/status"))
+            pid = find_server(mnt)
+            assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
+            assert "held     0" in open(mnt + "/status", encoding="utf-8").read()
+            subprocess.run(["fusermount3", "-u", mnt], check=True)
+            assert (proc.wait(60) if front else wait_exit(pid)) == 0
+        finally:
+            unmount_lazily(mnt)
 
 
 def test_foreground_stays(mounts):
@@ -304,6 +325,16 @@ def test_bad_command_line(argv):
     done = run(PLOCKFS, *argv)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_fuse_that_is_refused(dirs, background):
+    """What libfuse says is part of our one line."""
+    with_device = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null /dev/fuse && exec "$0" "$@"', PLOCKFS]
+    done = run(*with_device, *([] if background else ["-f"]), *dirs)
+    assert done.returncode == 1
+    one_line_naming(done, dirs[1])
+    assert "fuse: " in done.stderr
 
 
 @pytest.mark.parametrize("background", [False, True])
