@@ -160,19 +160,58 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	}
 }
 
-void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+/* but: one that is missing now, or NULL. */
+static void reply_words(fuse_req_t req, const struct node *n, const char *but, size_t size)
 {
-	struct node *n = node_get(&server_of(req)->nodes, ino);
 	const char *const *words;
 	char list[256];
 	size_t count, len = 0, i;
 
-	if (!n) {
-		reply_err(req, -ESTALE);
+	words = words_of(n, &count);
+	for (i = 0; i < count; i++) {
+		if (!but || strcmp(words[i], but) != 0)
+			len += (size_t)snprintf(list + len, sizeof(list) - len, PREFIX "%s", words[i]) + 1;
+	}
+	reply_bytes(req, list, len, size);
+}
+
+/* What is listed must be there when it is asked for: getfattr -d complains else. */
+static void list_stat(void *arg, int err, const struct lk_stat *st)
+{
+	struct asking *a = arg;
+
+	if (err)
+		reply_err(a->req, err);
+	else
+		reply_words(a->req, a->node, st->holders ? NULL : "since", a->size);
+	free(a);
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct server *s = server_of(req);
+	struct node *n = node_get(&s->nodes, ino);
+	struct asking *a;
+	int err;
+
+	if (!n || n->kind != N_LOCK) {
+		if (n)
+			reply_words(req, n, NULL, size);
+		else
+			reply_err(req, -ESTALE);
 		return;
 	}
-	words = words_of(n, &count);
-	for (i = 0; i < count; i++)
-		len += (size_t)snprintf(list + len, sizeof(list) - len, PREFIX "%s", words[i]) + 1;
-	reply_bytes(req, list, len, size);
+	a = calloc(1, sizeof(*a));
+	if (!a) {
+		reply_err(req, -ENOMEM);
+		return;
+	}
+	a->req = req;
+	a->node = n;
+	a->size = size;
+	err = lk_stat(s->backend, LK_LOCK, n->path, LK_STAT_FULL, list_stat, a);
+	if (err < 0) {
+		reply_err(req, err);
+		free(a);
+	}
 }

@@ -467,11 +467,15 @@ def test_attributes_of_a_semaphore(mount, client):
     assert c.fgetxattr(fd, "user.plockfs.free") == "2"
 
 
-def test_getfattr_tool(mount, client):
-    client().hold(mount.lock("job"))
+@pytest.mark.parametrize("mode", ["exclusive", "free"])
+def test_getfattr_tool(mount, client, mode):
+    if mode != "free":
+        client().hold(mount.lock("job"))
     done = subprocess.run(["getfattr", "-d", "--absolute-names", mount.lock("job")], capture_output=True, text=True,
                           timeout=30, check=True)
-    assert 'user.plockfs.mode="exclusive"' in done.stdout
+    assert f'user.plockfs.mode="{mode}"' in done.stdout
+    assert ("user.plockfs.since" in done.stdout) == (mode != "free")
+    assert done.stderr == ""
 
 
 def test_foreign_attributes(mount, client):
