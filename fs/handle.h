@@ -18,8 +18,9 @@ struct handle {
 	struct node *node;
 	/* H_LOCK, H_SEM, H_FILE: the hold, NULL when given back or never taken */
 	struct lk_hold *hold;
-	bool lost;     /* it lost its hold: ESTALE until closed */
-	bool readonly; /* opened shared */
+	bool lost;	/* it lost its hold: ESTALE until closed */
+	bool readonly;	/* opened shared */
+	bool unwritten; /* what was written to a map of it is not in the value */
 	int lost_signal;
 	struct lk_owner owner;
 	struct waitgraph_entry graph;

@@ -171,6 +171,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	(void)ino;
 	if (off < 0)
 		reply_err(req, -EINVAL);
+	else if (fi->writepage && h->kind != H_FILE)
+		value_write_map(req, h, size);
 	else if (h->kind == H_FILE)
 		files_write(req, h, buf, size, off, fi->flags & O_APPEND);
 	else
@@ -181,7 +183,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
-	int err = h->lost ? -ESTALE : 0;
+	int err = h->lost ? -ESTALE : h->unwritten ? -EIO : 0;
 
 	(void)ino;
 	if (h->kind == H_FILE && h->server->range_owners)

@@ -32,6 +32,8 @@ void lock_poll(fuse_req_t req, struct handle *h, struct fuse_pollhandle *ph);
 /* fs/value.c */
 void value_read(fuse_req_t req, struct handle *h, size_t size, off_t off);
 void value_write(fuse_req_t req, struct handle *h, const char *buf, size_t size, off_t off, bool append);
+/* Pages of a shared map of the value: dropped, and fsync and close tell. */
+void value_write_map(fuse_req_t req, struct handle *h, size_t size);
 void value_fsync(fuse_req_t req, struct handle *h);
 void value_truncate(fuse_req_t req, struct handle *h, uint64_t size, lk_done_cb done, void *arg);
 /* Does something that needs the name exclusively for a moment: with the hold

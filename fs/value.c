@@ -120,6 +120,14 @@ void value_write(fuse_req_t req, struct handle *h, const char *buf, size_t size,
 		write_done(io, err, NULL);
 }
 
+/* A page may have been written by whoever mapped the value, also by one who lost the lock, and comes through any
+ * handle that has a map. An error here would be told to the next holder too, by its first read. */
+void value_write_map(fuse_req_t req, struct handle *h, size_t size)
+{
+	h->unwritten = true;
+	fuse_reply_write(req, size);
+}
+
 static void sync_done(void *arg, int err)
 {
 	struct io *io = arg;
@@ -137,8 +145,8 @@ void value_fsync(fuse_req_t req, struct handle *h)
 		reply_err(req, not_holding(h));
 		return;
 	}
-	if (h->kind == H_SEM) {
-		reply_err(req, 0);
+	if (h->kind == H_SEM || h->unwritten) {
+		reply_err(req, h->unwritten ? -EIO : 0);
 		return;
 	}
 	io = io_new(req, h);

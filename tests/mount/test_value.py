@@ -1,12 +1,15 @@
 """A4: the value of a lock."""
 
+import contextlib
+import errno
+import mmap
 import os
 import subprocess
 from fcntl import LOCK_SH
 
 import pytest
 
-from lockclient import fails
+from lockclient import fails, wait_until
 
 MAX = 65536
 
@@ -192,6 +195,55 @@ def test_fsync(mount, client):
     assert c.fsync(fd) == 0
     fd = c.hold(mount.path("with/shared/other"), os.O_RDONLY)
     assert c.fsync(fd) == 0
+
+
+# --- memory maps ---
+
+@pytest.fixture
+def mapped(mount):
+    """A value and a shared map of it through the handle that holds it; None where the kernel has no such maps."""
+    fd = os.open(mount.path("with/try/job"), os.O_RDWR)
+    os.pwrite(fd, b"value", 0)
+    try:
+        data = mmap.mmap(fd, 5)
+    except OSError as e:
+        assert e.errno == errno.ENODEV  # before Linux 6.6
+        data = None
+    yield fd, data
+    with contextlib.suppress(OSError):
+        os.close(fd)
+    if data is not None:
+        data.close()
+
+
+def test_map_is_not_written(mount, mapped):
+    fd, data = mapped
+    if data is None:
+        return
+    assert data[:5] == b"value"
+    data[:5] = b"wrong"
+    fails("EIO", data.flush)
+    fails("EIO", os.fsync, fd)
+    fails("EIO", os.close, fd)
+    data.close()  # it was a hold, too
+    wait_until(lambda: mount.holders("job") == [])
+    assert mount.get("job") == b"value"
+
+
+def test_map_of_a_lost_lock_does_not_disturb_the_next_holder(mount, mapped, client):
+    fd, data = mapped
+    if data is None:
+        return
+    data[:5] = b"wrong"
+    os.unlink(mount.path("holders/locks/job", mount.holders("job")[0]))
+    c = client()
+    new = c.hold(mount.lock("job"))
+    assert c.read(new, 10, 0) == b"value"
+    fails("ESTALE", data.flush)
+    fails("ESTALE", os.fsync, fd)
+    assert c.read(new, 10, 0) == b"value"
+    assert c.fsync(new) == 0
+    assert c.close(new) == 0
 
 
 # --- by path, without holding ---
