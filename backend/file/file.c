@@ -62,6 +62,7 @@ static void fb_destroy(struct lk_backend *base)
 		blockers_free(b->blockers);
 	if (b->peers)
 		peers_free(b->peers);
+	outsiders_free(b->outsiders);
 	watch_free(b->watch);
 	pl_drop_tasks(b->base.loop, b);
 	fb_forget_syncs(b);
@@ -161,9 +162,10 @@ int lk_file_backend_open(const struct lk_config *config, const char *dir, struct
 		b->blockers = blockers_new(config->loop);
 		b->watch = watch_new(b);
 		b->peers = peers_new(b);
+		b->outsiders = outsiders_new(b);
 		b->kept = kept_new();
 		b->held = held_new(b->store.read_only ? -1 : b->store.mounts, b->id);
-		if (!b->kept || !b->held || !b->blockers || !b->watch || !b->peers)
+		if (!b->kept || !b->held || !b->blockers || !b->watch || !b->peers || !b->outsiders)
 			err = -ENOMEM;
 	}
 	if (err) {

@@ -27,8 +27,12 @@ void gather_holder(struct gather *g, const struct lk_party *p);
 void gather_waiter(struct gather *g, const struct lk_party *p);
 /* Everything of this mount. */
 void gather_here(struct gather *g);
-/* flocks of programs that are no mount, from /proc/locks. */
-void gather_outside(struct gather *g);
+
+/* outside.c: flocks of programs that are no mount. done(arg) later or at once, once; drop(arg) instead, when the
+ * backend goes first. */
+struct outsiders *outsiders_new(struct file_backend *b);
+void outsiders_free(struct outsiders *o);
+void gather_outside(struct gather *g, void (*done)(void *arg), void (*drop)(void *arg), void *arg);
 
 /* peer.c: asks the other mounts; done(arg, g) later or at once, once. */
 typedef void (*peers_done)(void *arg, struct gather *g);

@@ -25,6 +25,7 @@
 struct finode;
 struct fname;
 struct kept;
+struct outsiders;
 struct peers;
 struct watch;
 
@@ -108,6 +109,7 @@ struct file_backend {
 	struct blockers *blockers;
 	struct watch *watch;
 	struct peers *peers;
+	struct outsiders *outsiders;
 	struct fname *names;
 	struct finode *inodes;
 	struct ranges_graph range_graph;

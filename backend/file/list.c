@@ -74,16 +74,6 @@ static void run_viewing(struct pl_task *task)
 	free(v);
 }
 
-/* The other mounts have answered: programs outside last, as their list of
- * mounts is needed to leave those out. */
-static void peers_answered(void *arg, struct gather *g)
-{
-	struct viewing *v = arg;
-
-	gather_outside(g);
-	pl_defer(v->b->base.loop, &v->task);
-}
-
 static void viewing_free(void *arg)
 {
 	struct viewing *v = arg;
@@ -91,6 +81,20 @@ static void viewing_free(void *arg)
 	gather_free(v->g);
 	free(v->ns);
 	free(v);
+}
+
+static void all_known(void *arg)
+{
+	struct viewing *v = arg;
+
+	pl_defer(v->b->base.loop, &v->task);
+}
+
+/* The other mounts have answered: programs outside last, as their list of
+ * mounts is needed to leave those out. */
+static void peers_answered(void *arg, struct gather *g)
+{
+	gather_outside(g, all_known, viewing_free, arg);
 }
 
 static void drop_viewing(struct pl_task *task)

@@ -2,8 +2,9 @@
  *
  * Each mount listens on DIR/.plockfs/mounts/ID.sock and holds a flock on
  * ID.lock while it lives; whoever finds a lock free removes what a dead mount
- * left. One connection, one line of JSON each way. A mount that does not
- * answer (stopped, say) makes the view partial and is left alone a while.
+ * left. One connection, one question; a long answer is made and read line by
+ * line, so that others get their turns in between. A mount that does not answer
+ * (stopped, say) makes the view partial and is left alone a while.
  */
 #include "backend/file/gather.h"
 
@@ -48,7 +49,10 @@ struct link {
 	char *buf;
 	size_t len, cap, max;
 	char *out;
+	struct gather *view; /* that is being sent, from `at` on */
+	size_t at;
 	char id[48];
+	bool complete; /* the last line of a view was read */
 	bool closing;
 	struct link *prev, *next;
 };
@@ -66,6 +70,8 @@ static void link_closed(uv_handle_t *handle)
 {
 	struct link *l = (struct link *)handle;
 
+	if (l->view)
+		gather_free(l->view);
 	free(l->buf);
 	free(l->out);
 	free(l);
@@ -73,7 +79,7 @@ static void link_closed(uv_handle_t *handle)
 
 static void ask_finish(struct peers *p, struct asking *a, int err);
 
-/* Ends a link; for one that asked, with what came in until now (ok) or without. */
+/* Ends a link; for one that asked, with the answer that came in (ok) or without. */
 static void link_end(struct link *l, bool ok)
 {
 	struct peers *p = l->p;
@@ -88,12 +94,10 @@ static void link_end(struct link *l, bool ok)
 	DL_DELETE(p->links, l);
 	if (a) {
 		l->ask = NULL;
-		if (ok && a->g)
-			ok = peerwire_read_view(l->buf, l->len, a->g) == 0;
-		else if (ok)
-			err = peerwire_read_err(l->buf, l->len);
-		if (!ok && a->g)
+		if (a->g && !(ok && l->complete))
 			a->g->partial = true;
+		else if (ok && !a->g)
+			err = peerwire_read_err(l->buf, l->len);
 		a->open--;
 		ask_finish(p, a, err);
 	}
@@ -169,13 +173,26 @@ static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *buf)
 	buf->len = l->cap - l->len;
 }
 
+static int link_send(struct link *l, char *text);
+
+/* It does read or speak: a long answer may take longer. */
+static void link_lives(struct link *l)
+{
+	pl_timer_stop(l->p->b->base.loop, l->timer);
+	l->timer = pl_timer_start(l->p->b->base.loop, ANSWER_TIME, on_silence, l);
+}
+
 static void on_written(uv_write_t *write, int status)
 {
 	struct link *l = write->data;
 
-	/* A peer that asked has its answer: the end of the stream ends its line. */
-	if (status < 0 || !l->ask)
+	if (l->closing || (status == 0 && l->ask))
+		return;
+	/* A peer that asked has its answer: the end of the stream ends it. */
+	if (status < 0 || !l->at || link_send(l, peerwire_write_view(l->view, &l->at)) < 0)
 		link_end(l, false);
+	else
+		link_lives(l);
 }
 
 static int link_send(struct link *l, char *text)
@@ -193,26 +210,40 @@ static int link_send(struct link *l, char *text)
 	return err;
 }
 
-static char *answer_request(struct peers *p, char *line, size_t len)
+static char *answer_request(struct link *l, char *line, size_t len)
 {
+	struct file_backend *b = l->p->b;
 	struct peer_request r;
-	struct gather *g;
-	char *text;
 	int err = peerwire_read_request(line, len, &r);
 
 	if (err)
 		return peerwire_write_err(-EINVAL);
 	if (r.op == PEER_BREAK)
-		return peerwire_write_err(fb_break_here(p->b, r.serial));
+		return peerwire_write_err(fb_break_here(b, r.serial));
 	if (r.op == PEER_END_WAIT)
-		return peerwire_write_err(fb_end_wait_here(p->b, r.serial));
-	g = gather_new(p->b, r.kind, r.all ? NULL : r.name);
-	if (!g)
+		return peerwire_write_err(fb_end_wait_here(b, r.serial));
+	l->view = gather_new(b, r.kind, r.all ? NULL : r.name);
+	if (!l->view)
 		return NULL;
-	gather_here(g);
-	text = peerwire_write_view(g);
-	gather_free(g);
-	return text;
+	gather_here(l->view);
+	return peerwire_write_view(l->view, &l->at);
+}
+
+/* The lines of a view that are there by now. False: one is no such line. */
+static bool read_lines(struct link *l)
+{
+	size_t from = 0;
+	char *end;
+	int more = 1;
+
+	while (more > 0 && (end = memchr(l->buf + from, '\n', l->len - from)) != NULL) {
+		more = peerwire_read_view(l->buf + from, (size_t)(end - l->buf) - from, l->ask->g);
+		from = (size_t)(end - l->buf) + 1;
+	}
+	l->complete = more == 0;
+	l->len -= from;
+	memmove(l->buf, l->buf + from, l->len);
+	return more >= 0;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -226,20 +257,23 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		return;
 	}
 	l->len += (size_t)n;
-	if (l->len >= l->max) {
+	if (l->ask && l->ask->g && !read_lines(l)) {
 		link_end(l, false);
 		return;
 	}
-	if (l->ask) { /* it does speak: a long answer may take longer */
-		pl_timer_stop(l->p->b->base.loop, l->timer);
-		l->timer = pl_timer_start(l->p->b->base.loop, ANSWER_TIME, on_silence, l);
+	if (l->complete || l->len >= l->max) {
+		link_end(l, l->complete);
+		return;
+	}
+	if (l->ask) {
+		link_lives(l);
 		return;
 	}
 	end = memchr(l->buf, '\n', l->len);
 	if (!end)
 		return;
 	uv_read_stop(stream);
-	if (link_send(l, answer_request(l->p, l->buf, (size_t)(end - l->buf))) < 0)
+	if (link_send(l, answer_request(l, l->buf, (size_t)(end - l->buf))) < 0)
 		link_end(l, false);
 }
 

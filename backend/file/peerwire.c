@@ -89,25 +89,35 @@ static struct json_object *party(const struct lk_party *p)
 	return o;
 }
 
-static struct json_object *parties(const struct lk_party *p, size_t n)
+static struct json_object *parties(const struct lk_party *p, size_t from, size_t to)
 {
 	struct json_object *a = json_object_new_array();
-	size_t i;
 
-	for (i = 0; a && i < n; i++)
-		json_object_array_add(a, party(&p[i]));
+	for (; a && from < to; from++)
+		json_object_array_add(a, party(&p[from]));
 	return a;
 }
 
-char *peerwire_write_view(const struct gather *g)
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+char *peerwire_write_view(const struct gather *g, size_t *at)
 {
 	struct json_object *o = json_object_new_object();
+	size_t from = *at, end = from + PEERWIRE_PARTIES, h = g->n_holders, all = h + g->n_waiters;
 
 	if (!o)
 		return NULL;
-	add_int(o, "pid", (uint64_t)getpid());
-	json_object_object_add(o, "holders", parties(g->holders, g->n_holders));
-	json_object_object_add(o, "waiters", parties(g->waiters, g->n_waiters));
+	if (from == 0)
+		add_int(o, "pid", (uint64_t)getpid());
+	if (from < h)
+		json_object_object_add(o, "holders", parties(g->holders, from, least(end, h)));
+	if (end > h)
+		json_object_object_add(o, "waiters", parties(g->waiters, from > h ? from - h : 0, least(end, all) - h));
+	*at = end < all ? end : 0;
+	json_object_object_add(o, "more", json_object_new_boolean(*at != 0));
 	return to_line(o);
 }
 
@@ -228,20 +238,23 @@ static void read_parties(struct gather *g, struct json_object *o, const char *ke
 
 int peerwire_read_view(const char *text, size_t len, struct gather *g)
 {
-	struct json_object *o = parse(text, len);
-	pid_t *more;
+	struct json_object *o = parse(text, len), *v;
+	pid_t pid, *peers;
+	bool more;
 
 	if (!o)
 		return -EBADMSG;
-	more = reallocarray(g->peers, g->n_peers + 1, sizeof(*more));
-	if (more) {
-		g->peers = more;
-		g->peers[g->n_peers++] = (pid_t)get_int(o, "pid", INT32_MAX);
+	pid = (pid_t)get_int(o, "pid", INT32_MAX);
+	peers = pid ? reallocarray(g->peers, g->n_peers + 1, sizeof(*peers)) : NULL;
+	if (peers) {
+		g->peers = peers;
+		g->peers[g->n_peers++] = pid;
 	}
 	read_parties(g, o, "holders", false);
 	read_parties(g, o, "waiters", true);
+	more = json_object_object_get_ex(o, "more", &v) && json_object_get_boolean(v);
 	json_object_put(o);
-	return 0;
+	return more;
 }
 
 int peerwire_read_err(const char *text, size_t len)

@@ -188,13 +188,15 @@ static char *full_view(void)
 {
 	struct gather *g = gathering(LK_SEM);
 	struct lk_party reader = full;
+	size_t at = 0;
 	char *text;
 
 	reader.mode = LK_SHARED;
 	gather_holder(g, &full);
 	gather_holder(g, &reader);
 	gather_waiter(g, &full);
-	text = peerwire_write_view(g);
+	text = peerwire_write_view(g, &at);
+	assert_int_equal(at, 0);
 	gather_free(g);
 	return text;
 }
@@ -220,6 +222,55 @@ static void views(void **state)
 	assert_int_equal(g->err, 0);
 	free(text);
 	gather_free(g);
+}
+
+/* Sends all of it, line by line; the number of lines. */
+static size_t pass_on(const struct gather *from, struct gather *to)
+{
+	size_t at = 0, lines = 0;
+	char *text;
+
+	do {
+		text = peerwire_write_view(from, &at);
+		is_a_line(text);
+		assert_int_equal(view(text, strlen(text) - 1, to), at != 0);
+		free(text);
+		lines++;
+	} while (at);
+	return lines;
+}
+
+static void long_views(void **state)
+{
+	static const size_t sizes[][3] = { /* holders, waiters, lines */
+					   { 0, 0, 1 },
+					   { PEERWIRE_PARTIES, 0, 1 },
+					   { 0, PEERWIRE_PARTIES, 1 },
+					   { PEERWIRE_PARTIES, 1, 2 },
+					   { PEERWIRE_PARTIES + 1, PEERWIRE_PARTIES - 1, 2 },
+					   { 3 * PEERWIRE_PARTIES, 2 * PEERWIRE_PARTIES + 7, 6 }
+	};
+	struct lk_party p = full;
+	size_t i, k;
+
+	(void)state;
+	for (i = 0; i < COUNT(sizes); i++) {
+		struct gather *g = gathering(LK_SEM), *again = gathering(LK_SEM);
+
+		for (k = 0; k < sizes[i][0] + sizes[i][1]; k++) {
+			p.token = k + 1;
+			(k < sizes[i][0] ? gather_holder : gather_waiter)(g, &p);
+		}
+		assert_int_equal(pass_on(g, again), sizes[i][2]);
+		assert_int_equal(again->n_holders, sizes[i][0]);
+		assert_int_equal(again->n_waiters, sizes[i][1]);
+		for (k = 0; k < sizes[i][0] + sizes[i][1]; k++)
+			assert_int_equal((k < sizes[i][0] ? again->holders[k] : again->waiters[k - sizes[i][0]]).token,
+					 k + 1);
+		assert_int_equal(again->n_peers, 1);
+		gather_free(g);
+		gather_free(again);
+	}
 }
 
 /* --- garbage --- */
@@ -335,7 +386,7 @@ static void odd_parties(void **state)
 
 	(void)state;
 	assert_int_equal(view(text, strlen(text), g), 0);
-	assert_int_equal(g->peers[0], 0);
+	assert_int_equal(g->n_peers, 0);
 	assert_int_equal(g->n_holders, 1);
 	same_party(&g->holders[0], &none, LK_LOCK);
 	gather_free(g);
@@ -420,17 +471,12 @@ static void damaged_lines(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(asking),
-		cmocka_unit_test(longest_name),
-		cmocka_unit_test(telling),
-		cmocka_unit_test(errors),
-		cmocka_unit_test(views),
-		cmocka_unit_test(no_request),
-		cmocka_unit_test(odd_numbers_count_as_none),
-		cmocka_unit_test(no_view),
-		cmocka_unit_test(odd_parties),
-		cmocka_unit_test(no_errno),
-		cmocka_unit_test(damaged_lines),
+		cmocka_unit_test(asking),     cmocka_unit_test(longest_name),
+		cmocka_unit_test(telling),    cmocka_unit_test(errors),
+		cmocka_unit_test(views),      cmocka_unit_test(long_views),
+		cmocka_unit_test(no_request), cmocka_unit_test(odd_numbers_count_as_none),
+		cmocka_unit_test(no_view),    cmocka_unit_test(odd_parties),
+		cmocka_unit_test(no_errno),   cmocka_unit_test(damaged_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
