@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from plockmount import PLOCKFS, TOP
+from plockmount import PLOCKFS, TOP, find_server
 
 WORD = re.compile(r"\b([a-z_]+)=")
 COMPLETION = os.path.join(TOP, "packaging/plockfs.bash-completion")
@@ -57,3 +57,33 @@ def test_man_page_is_clean():
     path = os.path.join(TOP, "docs/plockfs.8")
     done = output("groff", "-man", "-ww", "-rCHECKSTYLE=3", "-Tutf8", "-z", path)
     assert done.stdout + done.stderr == ""
+
+
+def unit_lines(key):
+    with open(os.path.join(TOP, "packaging/plockfs@.service.in"), encoding="utf-8") as f:
+        return [line.rstrip("\n").split("=", 1)[1] for line in f if line.startswith(key + "=")]
+
+
+def test_service_starts_again_after_its_server_was_killed(mounts):
+    """What systemd runs then, on the dead mount."""
+    m = mounts(background=True)
+    m.kill()
+    for command in unit_lines("ExecStartPre") + unit_lines("ExecStart"):
+        argv = [{"@BINDIR@/plockfs": PLOCKFS, "${PLOCKFS_OPTS}": "allow_other", "${PLOCKFS_SOURCE}": m.dir,
+                 "%f": m.mnt}.get(word, word) for word in command.lstrip("-").split()]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0 or command.startswith("-"), done.stderr
+    m.pid = find_server(m.mnt)
+    m.put("job", b"value")
+    assert m.get("job") == b"value"
+
+
+def test_debian_package_builds_with_what_the_build_needs():
+    """Everything that packaging/deps installs to build stands in Build-Depends too."""
+    with open(os.path.join(TOP, "packaging/deps"), encoding="utf-8") as f:
+        needs = set(re.search(r"^build=\((.*?)\)", f.read(), re.MULTILINE).group(1).split())
+    with open(os.path.join(TOP, "packaging/debian/control"), encoding="utf-8") as f:
+        has = re.search(r"^Build-Depends: (.*?)^Standards", f.read(), re.MULTILINE | re.DOTALL).group(1)
+    # Those are there whenever a package is built, or come with meson or at run time.
+    needs -= {"gcc", "libc6-dev", "ninja-build", "fuse3"}
+    assert needs <= set(re.findall(r"[a-z0-9.+-]+", has))
