@@ -113,8 +113,8 @@ static void *thread_main(void *arg)
 	if (write(thread_pipe[1], "r", 1) != 1)
 		return NULL;
 	/* Until the writing end is closed. */
-	(void)read(thread_pipe[0], &c, 1);
-	(void)read(thread_pipe[0], &c, 1);
+	while (read(thread_pipe[0], &c, 1) > 0)
+		;
 	return NULL;
 }
 
