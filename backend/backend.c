@@ -295,6 +295,15 @@ int lk_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gi
 	return err ? err : b->impl->ns_chmod(b, ns, perm, uid, gid, cb, arg);
 }
 
+int lk_ns_sync(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg)
+{
+	int err = *ns ? lk_name_check(ns) : 0;
+
+	if (err == 0 && !b->impl->ns_sync)
+		err = -ENOSYS;
+	return err ? err : b->impl->ns_sync(b, ns, cb, arg);
+}
+
 void lk_tick(struct lk_backend *b)
 {
 	if (b->impl->tick)

@@ -211,6 +211,8 @@ int lk_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg)
 int lk_ns_rename(struct lk_backend *b, const char *from, const char *to, lk_done_cb cb, void *arg);
 /* Changes what is not -1. */
 int lk_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
+/* Makes durable which names there are in ns ("" is the top). -ENOSYS: this backend has nothing to do for that. */
+int lk_ns_sync(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg);
 
 /* Looks at the clock: a process that was stopped must learn that its lease is
  * over before it serves anything more. Call before each request. */

@@ -55,8 +55,9 @@ struct lk_impl {
 	int (*ns_remove)(struct lk_backend *, const char *, lk_done_cb, void *);
 	int (*ns_rename)(struct lk_backend *, const char *, const char *, lk_done_cb, void *);
 	int (*ns_chmod)(struct lk_backend *, const char *, mode_t, uid_t, gid_t, lk_done_cb, void *);
-	const struct lk_files_impl *files; /* NULL: files/ is not of this backend */
-	void (*tick)(struct lk_backend *); /* may be NULL */
+	int (*ns_sync)(struct lk_backend *, const char *, lk_done_cb, void *); /* may be NULL */
+	const struct lk_files_impl *files;				       /* NULL: files/ is not of this backend */
+	void (*tick)(struct lk_backend *);				       /* may be NULL */
 	void (*destroy)(struct lk_backend *);
 };
 

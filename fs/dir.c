@@ -167,6 +167,28 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
 	free(buf);
 }
 
+static void synced(void *arg, int err)
+{
+	reply_err(arg, err);
+}
+
+/* For programs that make, link or rename a file and want that to last (SQLite, dotlock). */
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	const struct node *n = handle_of(fi)->node;
+	int err = 0;
+
+	(void)ino;
+	(void)datasync;
+	if (n->kind == N_FILES || n->kind == N_NAMESPACE || n->kind == N_ROOT)
+		err = lk_ns_sync(server_of(req)->backend, n->path, synced, req);
+	else
+		err = -EINVAL;
+	/* A folder that was removed meanwhile, or one that is only shown. */
+	if (err < 0)
+		reply_err(req, err == -ENOENT || err == -EINVAL || err == -ENOSYS ? 0 : err);
+}
+
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;

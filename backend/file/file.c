@@ -96,6 +96,7 @@ static const struct lk_impl file_impl = {
 	.ns_remove = fb_ns_remove,
 	.ns_rename = fb_ns_rename,
 	.ns_chmod = fb_ns_chmod,
+	.ns_sync = fb_ns_sync,
 	.files = &fb_files,
 	.destroy = fb_destroy,
 };

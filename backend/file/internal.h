@@ -181,7 +181,7 @@ int fb_later_done(struct file_backend *b, lk_done_cb cb, void *arg, int err);
 bool fb_too_many(struct file_backend *b, int fd);
 /* The backend goes: those under way answer nobody. */
 void fb_forget_syncs(struct file_backend *b);
-/* fsync on a worker; hold NULL: a plain file. fd is duplicated. */
+/* fsync on a worker; hold NULL: a plain file, else its name is made durable too. fd is duplicated. */
 int fb_sync_fd(struct file_backend *b, int fd, struct fhold *h, lk_done_cb cb, void *arg);
 
 /* list.c */
@@ -199,6 +199,7 @@ int fb_file_rmdir(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg
 int fb_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg);
 int fb_ns_rename(struct lk_backend *b, const char *from, const char *to, lk_done_cb cb, void *arg);
 int fb_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg);
+int fb_ns_sync(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg);
 
 /* files.c */
 extern const struct lk_files_impl fb_files;

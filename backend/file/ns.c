@@ -232,3 +232,15 @@ int fb_ns_chmod(struct lk_backend *base, const char *ns, mode_t perm, uid_t uid,
 	close(fd);
 	return fb_later_done(b, cb, arg, err);
 }
+
+int fb_ns_sync(struct lk_backend *base, const char *ns, lk_done_cb cb, void *arg)
+{
+	struct file_backend *b = fb_of(base);
+	int fd = store_openat(b->store.locks, *ns ? ns : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), err;
+
+	if (fd < 0)
+		return fd;
+	err = fb_sync_fd(b, fd, NULL, cb, arg);
+	close(fd);
+	return err;
+}

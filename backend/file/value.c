@@ -129,6 +129,7 @@ int fb_truncate(struct lk_backend *base, struct lk_hold *h, uint64_t size, lk_do
 struct syncing {
 	uv_work_t work;
 	int fd, err;
+	int folder;		/* that the file may be new in; -1: none */
 	struct file_backend *b; /* NULL once that is destroyed: nobody wants the answer */
 	struct fhold *h;	/* NULL: a plain file */
 	lk_done_cb cb;
@@ -137,11 +138,19 @@ struct syncing {
 	struct syncing *prev, *next;
 };
 
+/* Some file systems cannot sync a folder, and say EINVAL. */
+static int sync_folder(int fd)
+{
+	return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+}
+
 static void sync_work(uv_work_t *work)
 {
 	struct syncing *s = work->data;
 
 	s->err = fsync(s->fd) < 0 ? -errno : 0;
+	if (s->err == 0 && s->folder >= 0)
+		s->err = sync_folder(s->folder);
 }
 
 static void sync_after(uv_work_t *work, int status)
@@ -154,6 +163,8 @@ static void sync_after(uv_work_t *work, int status)
 	if (s->h)
 		fhold_unref(s->h);
 	close(s->fd);
+	if (s->folder >= 0)
+		close(s->folder);
 	if (s->b) {
 		DL_DELETE(s->b->syncs, s);
 		s->cb(s->arg, err);
@@ -161,6 +172,14 @@ static void sync_after(uv_work_t *work, int status)
 		s->orphan(s->arg);
 	}
 	free(s);
+}
+
+/* Of a lock's file; -1 where it has no name. */
+static int folder_of(const struct fhold *h)
+{
+	const char *last;
+
+	return fname_hidden(h->name) ? -1 : store_parent(h->b->store.locks, fname_str(h->name), &last);
 }
 
 int fb_sync_fd(struct file_backend *b, int fd, struct fhold *h, lk_done_cb cb, void *arg)
@@ -176,6 +195,7 @@ int fb_sync_fd(struct file_backend *b, int fd, struct fhold *h, lk_done_cb cb, v
 		free(s);
 		return err;
 	}
+	s->folder = h ? folder_of(h) : -1;
 	s->h = h;
 	s->cb = cb;
 	s->arg = arg;
@@ -183,6 +203,8 @@ int fb_sync_fd(struct file_backend *b, int fd, struct fhold *h, lk_done_cb cb, v
 	err = uv_queue_work(pl_loop_uv(b->base.loop), &s->work, sync_work, sync_after);
 	if (err) {
 		close(s->fd);
+		if (s->folder >= 0)
+			close(s->folder);
 		free(s);
 		return err;
 	}

@@ -128,6 +128,7 @@ int ns_make(struct fixture *f, const char *ns, mode_t perm);
 int ns_remove(struct fixture *f, const char *ns);
 int ns_rename(struct fixture *f, const char *from, const char *to);
 int ns_chmod(struct fixture *f, const char *ns, mode_t perm, uid_t uid, gid_t gid);
+int ns_sync(struct fixture *f, const char *ns);
 
 struct seen {
 	struct lk_party holders[SEEN_MAX], waiters[SEEN_MAX]; /* their strings are in `text` */

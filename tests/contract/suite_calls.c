@@ -197,6 +197,13 @@ int ns_chmod(struct fixture *f, const char *ns, mode_t perm, uid_t uid, gid_t gi
 	return (int)outcome(f, o, lk_ns_chmod(f->b, ns, perm, uid, gid, on_done, o));
 }
 
+int ns_sync(struct fixture *f, const char *ns)
+{
+	struct outcome *o = outcome_new();
+
+	return (int)outcome(f, o, lk_ns_sync(f->b, ns, on_done, o));
+}
+
 /* --- looking --- */
 
 static const char *keep(struct seen *s, const char *text)

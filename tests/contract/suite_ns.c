@@ -190,10 +190,24 @@ static void test_chmod(void **state)
 	assert_int_equal(st.uid, 33);
 }
 
+static void test_sync(void **state)
+{
+	struct fixture *f = *state;
+	int err = ns_sync(f, "");
+
+	if (err == -ENOSYS)
+		return;
+	assert_int_equal(err, 0);
+	assert_int_equal(ns_sync(f, "ops"), -ENOENT);
+	assert_int_equal(ns_make(f, "ops", 0755), 0);
+	with_value(f, "ops/job", "text");
+	assert_int_equal(ns_sync(f, "ops"), 0);
+}
+
 static const struct CMUnitTest tests[] = {
 	CONTRACT_TEST(test_make),	   CONTRACT_TEST(test_a_lock_is_there), CONTRACT_TEST(test_cannot_be_locked),
 	CONTRACT_TEST(test_remove),	   CONTRACT_TEST(test_rename),		CONTRACT_TEST(test_rename_onto),
-	CONTRACT_TEST(test_rename_in_use), CONTRACT_TEST(test_chmod),
+	CONTRACT_TEST(test_rename_in_use), CONTRACT_TEST(test_chmod),		CONTRACT_TEST(test_sync),
 };
 
 const struct test_list ns_list = TEST_LIST(tests);

@@ -197,3 +197,27 @@ def test_broken_flock_is_told(mount, client):
     os.unlink(mount.path("holders/locks/job", mount.holders("job")[0]))
     fails("ESTALE", c.flock, fd, LOCK_EX)
     fails("ESTALE", c.write, fd, b"x")
+
+
+@pytest.mark.file_only
+@pytest.mark.parametrize("folder", ["files", "files/ns", "locks", "locks/ns", ""])
+def test_fsync_of_a_folder(mount, folder):
+    """It reaches the server each time: a call that is not known there the kernel answers itself."""
+    os.mkdir(mount.path("files/ns"))
+    fd = os.open(mount.path(folder), os.O_RDONLY)
+    before = mount.status_json()["requests"]
+    for _ in range(5):
+        os.fsync(fd)
+    asked = mount.status_json()["requests"] - before
+    os.close(fd)
+    before = mount.status_json()["requests"]
+    quiet = mount.status_json()["requests"] - before
+    assert asked >= quiet + 5
+
+
+def test_fsync_of_a_folder_that_is_gone(mount):
+    os.mkdir(mount.path("files/ns"))
+    fd = os.open(mount.path("files/ns"), os.O_RDONLY)
+    os.rmdir(mount.path("files/ns"))
+    os.fsync(fd)
+    os.close(fd)

@@ -140,6 +140,7 @@ static const struct lk_impl fake_impl = {
 	.ns_remove = fake_ns_remove,
 	.ns_rename = fake_ns_rename,
 	.ns_chmod = fake_ns_chmod,
+	.ns_sync = fake_ns_sync,
 	.files = &fake_files_impl,
 	.destroy = fake_destroy,
 };

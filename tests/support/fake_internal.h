@@ -222,6 +222,7 @@ int fake_ns_make(struct lk_backend *, const char *, mode_t, uid_t, gid_t, lk_don
 int fake_ns_remove(struct lk_backend *, const char *, lk_done_cb, void *);
 int fake_ns_rename(struct lk_backend *, const char *, const char *, lk_done_cb, void *);
 int fake_ns_chmod(struct lk_backend *, const char *, mode_t, uid_t, gid_t, lk_done_cb, void *);
+int fake_ns_sync(struct lk_backend *, const char *, lk_done_cb, void *);
 
 /* fake_look.c */
 int fake_stat(struct lk_backend *, enum lk_kind, const char *, enum lk_depth, lk_stat_cb, void *);

@@ -189,3 +189,10 @@ int fake_ns_chmod(struct lk_backend *base, const char *ns, mode_t perm, uid_t ui
 		s->gid = gid;
 	return fake_done_later(b, cb, arg, err);
 }
+
+int fake_ns_sync(struct lk_backend *base, const char *ns, lk_done_cb cb, void *arg)
+{
+	struct fake_backend *b = fake_of(base);
+
+	return fake_done_later(b, cb, arg, *ns ? ns_missing(b->world, ns) : 0);
+}
