@@ -44,8 +44,9 @@ def machine(args):
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "unknown CPU")
     yield f"{datetime.date.today()}, {model}, all on CPU {args.cpu} of {os.cpu_count()}, Linux {os.uname().release}"
-    yield (f"{first_line(PLOCKFS, '--version')} ({build_type()}), libfuse {first_line('pkg-config', '--modversion', 'fuse3')}, "
-           + " ".join(first_line("redis-server", "--version").split()[:3]) + f"{', --quick' if args.quick else ''}")
+    fuse, redis = first_line("pkg-config", "--modversion", "fuse3"), first_line("redis-server", "--version").split()
+    yield (f"{first_line(PLOCKFS, '--version')} ({build_type()}), libfuse {fuse}, {' '.join(redis[:3])}"
+           f"{', --quick' if args.quick else ''}")
 
 
 def main():

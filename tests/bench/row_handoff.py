@@ -32,7 +32,8 @@ def row_handoff(bench):
     take_turns("row 4", things, bench.rounds)
     sums = [Sum(f"the empty server + a PUBLISH, {way}", (1, floor), (1, p))
             for way, p in (("unix", publish), ("TCP", publish_tcp))]
-    bench.table.times("4. hand-off: from close to the return of the blocked open", things[:-1] + sums + [redis_py], pipe)
+    bench.table.times("4. hand-off: from close to the return of the blocked open", [*things[:-1], *sums, redis_py],
+                      pipe)
     aim = bench.table.aim
     aim("hand-off on one mount, times a pipe's wake-up", over(same, pipe), "<= 2.5")
     aim("hand-off on one mount, times the empty server's", over(same, floor), "(what FUSE leaves)")

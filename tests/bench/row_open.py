@@ -52,8 +52,8 @@ def redlock(bench, sockets):
     folder = bench.folder("npm")
     try:
         done = subprocess.run(["npm", "install", "--prefix", folder, "--cache", os.path.join(folder, "cache"),
-                               "--no-audit", "--no-fund", "--silent", *NPM], capture_output=True, text=True, check=False,
-                              timeout=120)
+                               "--no-audit", "--no-fund", "--silent", *NPM], capture_output=True, text=True,
+                              check=False, timeout=120)
     except subprocess.TimeoutExpired:
         return [], "node-redlock: not measured: npm install did not end within 120 s"
     if done.returncode:
@@ -111,9 +111,10 @@ def row_redis(bench):
         for thing, base in ((known, known), (same, known), (turns, known), (unknown, unknown), (fresh, unknown)):
             thing.base = base
         shown = shown + [ping, known, same, turns, unknown, fresh]
-        table.aim(f"Redis, {way}: open of a NEW name, times the empty server's + 1.3 PING", over(fresh, unknown, 2), "<= 1")
-        table.aim(f"Redis, {way}: close of a NEW name, times the empty server's", over(fresh, floor_new, 3), "no PING in it")
-        table.aim(f"Redis, {way}: a name held last by this mount, times the file backend", over(same, local), "<= 1.3")
+        aim = "Redis, " + way
+        table.aim(f"{aim}: open of a NEW name, times the empty server's + 1.3 PING", over(fresh, unknown, 2), "<= 1")
+        table.aim(f"{aim}: close of a NEW name, times the empty server's", over(fresh, floor_new, 3), "no PING in it")
+        table.aim(f"{aim}: a name held last by this mount, times the file backend", over(same, local), "<= 1.3")
     table.times("3. open+close of a free lock, Redis", shown, floor,
                 ["ratio: to the sum that stands above it, where there is one; PING counts once, in the open."])
     table.times("3. acquire and release beside other locks (from Python, but for node and etcdctl)", others, new,

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from lockclient import wait_until
-from ruler import Timed, say, take_turns
+from ruler import over, say, take_turns
 
 PROCESSES = 4  # that the waiting threads are spread over
 SPARE = 500  # descriptors that are left for what is not held for long
@@ -34,8 +34,8 @@ class FileSide:
     label = "file backend"
     descriptors = True  # each lock held is one of the server's
 
-    def __init__(self, bench, name):
-        self.mount = bench.mount(bench.folder(name))
+    def __init__(self, bench):
+        self.mount = bench.mount(bench.memory_folder())
 
     def usage(self):
         return {"plockfs memory": rss_bytes(self.mount.pid)}
@@ -51,7 +51,7 @@ class RedisSide:
     label = "Redis, unix"
     descriptors = False
 
-    def __init__(self, bench, name):
+    def __init__(self, bench):
         self.redis = bench.redis(TTL_MS)
         self.mount = bench.redis_mount(self.redis.unix_url(), TTL_MS)
 
@@ -93,11 +93,12 @@ class Columns:
         table.line(f"\n{title:54}" + "".join(f"{h:>12}" for h in self.heads) + f"{'last/first':>12}")
         for what, cells in self.lines.items():
             row = [cells.get(i) for i in range(len(self.heads))]
-            ratio = row[-1] / row[0] if row[0] and row[-1] else None
-            table.line(f"{what:54}" + "".join(f"{'' if v is None else format(v, '.1f'):>12}" for v in row)
+            known = [v for v in row if v]
+            ratio = known[-1] / known[0] if len(known) > 1 and row[-1] else None
+            table.line(f"{what:54}" + "".join(f"{'' if v is None else format(v, '.2f'):>12}" for v in row)
                        + f"{'' if ratio is None else format(ratio, '.2f'):>12}")
             if aim in what and ratio:
-                table.aim(f"{title.split(':')[1].strip()}: {what}, {self.heads[-1]} to {self.heads[0]}", ratio, "flat: near 1")
+                table.aim(f"{title}: {what}, last to first", ratio, "flat: near 1")
 
 
 def run_scale(bench, *argv):
@@ -107,19 +108,22 @@ def run_scale(bench, *argv):
     return client
 
 
-def one_more(bench, side, columns, round_of):
-    """open+close of other names while things are as they are, then of nothing at all."""
-    fresh = Timed("NEW", [bench.program("timing"), "fresh", side.mount.path(f"locks/more{len(columns.heads)}-"), bench.n(200)])
-    again = Timed("again", [bench.program("timing"), "open", side.mount.path("locks/more"), bench.n(200)])
+def one_more(bench, side, columns):
+    """open+close of other names while things are as they are, beside an empty server; then nothing at all."""
+    n, path, floor = bench.n(200), side.mount.path("locks/more"), bench.floor()
+    new, again = (bench.timing("plockfs", kind, f"{path}{len(columns.heads)}-", n=n) for kind in ("fresh", "open"))
+    floor_new, floor_again = (bench.timing("empty server", kind, floor, n=n) for kind in ("fresh", "open"))
     rounds = 3 if bench.args.quick else 5
     side.mark()
-    take_turns(round_of, [fresh, again], rounds)
-    used, n = side.since(), 2 * (rounds + 1) * bench.n(200)
-    columns.put("open+close of a NEW name, median us", fresh.middle(0))
+    take_turns("row 6", [new, floor_new, again, floor_again], rounds)
+    used, n = side.since(), 2 * (rounds + 1) * n
+    columns.put("open+close of a NEW name, median us", new.middle(0))
+    columns.put("NEW, times an empty server's", over(new, floor_new))
     columns.put("open+close of the same name again, median us", again.middle(0))
-    columns.put("of it CPU of plockfs, us", used["server CPU"] / n)
+    columns.put("again, times an empty server's", over(again, floor_again))
+    columns.put("of both, CPU of plockfs, us", used["server CPU"] / n)
     if "calls" in used:
-        columns.put("of it CPU of Redis, us", used["Redis CPU"] / n)
+        columns.put("of both, CPU of Redis, us", used["Redis CPU"] / n)
         columns.put("a call in the Redis server, us", used["script"])
     seconds = 2.2 if bench.args.quick else bench.args.idle
     side.mark()
@@ -134,7 +138,7 @@ def one_more(bench, side, columns, round_of):
 
 
 def memory(columns, side, before, n, what):
-    if n >= 100:  # below, pages of the allocator are all that is seen
+    if n >= 1000:  # below, pages of the allocator are all that is seen
         for name, now in side.usage().items():
             columns.put(f"{name} a {what}, bytes", (now - before[name]) / n)
 
@@ -143,8 +147,8 @@ def hold(bench, side, columns, counts, each):
     """Locks held by one mount: ever more, by clients that may have `each` descriptors."""
     before, held, clients = side.usage(), 0, []
     if side.descriptors and counts[-1] > each - SPARE:
-        bench.table.line(f"\n{each - SPARE:,} locks instead of {counts[-1]:,}: each is a descriptor of the server, and no "
-                         "process may have more here.")
+        bench.table.line(f"\n{each - SPARE:,} locks instead of {counts[-1]:,}: each is a descriptor of the server, and "
+                         "no process may have more here.")
         counts = [min(c, each - SPARE) for c in counts]
     for wanted in counts:
         say(f"row 6: {side.label}: {wanted} locks held")
@@ -159,7 +163,7 @@ def hold(bench, side, columns, counts, each):
         columns.begin(f"{held:,}")
         if held - had > 100:
             columns.put("taking them, us each", (time.monotonic() - begun) * 1e6 / (held - had))
-        one_more(bench, side, columns, "row 6")
+        one_more(bench, side, columns)
         memory(columns, side, before, held, "lock held")
         begun = time.monotonic()
         listed = sum(1 for _ in os.scandir(side.mount.path("holders/locks")))
@@ -200,7 +204,7 @@ def wait(bench, side, columns, counts):
         columns.begin(f"{asked:,}")
         if asked > 1:
             columns.put("queueing them, us each", (time.monotonic() - begun) * 1e6 / asked)
-        one_more(bench, side, columns, "row 6")
+        one_more(bench, side, columns)
         memory(columns, side, before, asked, "waiter")
         say(f"row 6: {side.label}: {asked} hand-offs")
         side.mark()
@@ -209,9 +213,11 @@ def wait(bench, side, columns, counts):
         while len(us) < (5 if bench.args.quick else 15) and wanted < 1000:
             fd = os.open(side.mount.path("locks/job"), os.O_RDONLY)
             us.append(drain(fd, queue_up(bench, side, wanted)[0]))
-        columns.put("hand-off, us", statistics.median(us))
+        columns.put("a hand-off, us", statistics.median(us))
         if asked > 1:
-            columns.put("of it CPU of plockfs, us each", used["server CPU"] / asked)
+            columns.put("a hand-off, CPU of plockfs, us", used["server CPU"] / asked)
+            if "calls" in used:
+                columns.put("a hand-off, CPU of Redis, us", used["Redis CPU"] / asked)
 
 
 def raise_limit():
@@ -232,7 +238,7 @@ def row_scale(bench):
     waiters = [1, min(100, args.waiters), max(1, int(args.waiters * share))]
     for side_of in (FileSide, RedisSide):
         held, waited = Columns(), Columns()
-        hold(bench, side_of(bench, "held"), held, locks, each)
-        held.show(bench.table, f"6. locks held: {side_of.label}", "open+close of a NEW")
-        wait(bench, side_of(bench, "waited"), waited, waiters)
-        waited.show(bench.table, f"6. waiters: {side_of.label}", "hand-off, us")
+        hold(bench, side_of(bench), held, locks, each)
+        held.show(bench.table, f"6. locks held: {side_of.label}", "times an empty")
+        wait(bench, side_of(bench), waited, waiters)
+        waited.show(bench.table, f"6. waiters: {side_of.label}", "a hand-off, CPU")

@@ -118,7 +118,7 @@ class Table:
             self.line(note)
 
     def aim(self, what, value, wanted):
-        self.aims.append(f"{what:88}{value:9.2f}   {wanted}")
+        self.aims.append(f"{what:96}{value:9.2f}   {wanted}")
 
     def text(self):
         aims = ["\nWhat was aimed at", *self.aims] if self.aims else []
@@ -179,6 +179,14 @@ class Bench:
     def folder(self, name):
         path = os.path.join(self.work, name)
         os.makedirs(path, exist_ok=True)
+        return path
+
+    def memory_folder(self):
+        """Where making a file costs the same each time; else where everything is."""
+        if not os.path.ismount("/dev/shm"):
+            return self.folder("dir")
+        path = tempfile.mkdtemp(prefix="plockfs-bench-", dir="/dev/shm")
+        self.ends.append(lambda: shutil.rmtree(path, ignore_errors=True))
         return path
 
     def floor(self, *options):

@@ -1,5 +1,5 @@
 /* Holds many locks, or waits many times for one. Says what it did, then does
- * as told on stdin, one letter a line. The Python side: scale.py.
+ * as told on stdin, one letter a line. The Python side: row_scale.py.
  *
  * scale hold DIR FIRST N    opens DIR/l(FIRST) and the N - 1 after it; "held K ERRNO"; then any line: closes all
  * scale wait PATH N         N threads, each opens PATH once; "waiting N"; each grant is closed at
