@@ -10,6 +10,7 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,6 +59,7 @@ def main():
     p.add_argument("--waiters", type=int, default=10_000, help="row 6: how many to queue (10000)")
     p.add_argument("--idle", type=float, default=3.2, help="row 6: seconds of idleness to measure (3.2)")
     args = p.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that mounts and servers end too
     os.sched_setaffinity(0, {args.cpu})  # and all that is started from here
     table, failed = Table(), False
     for line in machine(args):
