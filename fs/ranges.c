@@ -17,6 +17,7 @@
 
 struct ranging {
 	struct server *server;
+	struct handle *h;
 	fuse_req_t req;
 	struct lk_range_request range;
 	struct pl_task interrupt;
@@ -96,9 +97,24 @@ static int remember_owner(struct handle *h, uint64_t owner)
 	return 0;
 }
 
+/* Another thread of the owner may wait on the same handle, and get its range after this close. */
+static bool still_asks(const struct handle *h, uint64_t owner)
+{
+	struct ranging *r;
+
+	DL_FOREACH(h->server->rangings, r) {
+		if (r->h == h && r->range.want.who.owner == owner)
+			return true;
+	}
+	return false;
+}
+
 static void forget_owner(struct handle *h, uint64_t owner)
 {
 	size_t i;
+
+	if (still_asks(h, owner))
+		return;
 
 	for (i = 0; i < h->n_range_owners; i++) {
 		if (h->range_owners[i] == owner) {
@@ -139,6 +155,7 @@ static int set_start(struct ranging *r, struct handle *h, const struct flock *lo
 	acquire_spec_view(&spec, h->server, h->node, !sleep);
 	lock_of(&r->range.want, lock, owner);
 	r->server = h->server;
+	r->h = h;
 	r->range.file = h->file;
 	r->range.wait = !spec.try_only && r->range.want.mode != RANGES_NONE;
 	r->range.tid = fuse_req_ctx(r->req)->pid;

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from lockclient import wait_until
-from programs import ConsoleError
+from programs import WAITING_IN, ConsoleError
 
 # By what a Console calls it: the two kinds of lock, each as take, try and give of the whole file.
 KINDS = {
@@ -248,6 +248,30 @@ def test_death_in_the_middle_of_a_wait(players, kind):
     last.result()
     last("give(fd)")
     gets(a)
+
+
+def test_range_got_after_a_close_by_another_thread(players):
+    """A close drops what the process has then, not what one of its threads still waits for; the next close does."""
+    a, b, keeper = players(3, "fcntl")
+    a("import threading; second = os.dup(fd); t = threading.Thread(target=take, args=(fd,))")
+    b("take(fd)")
+    a("t.start()")
+    tasks = f"/proc/{a.pid}/task"
+
+    def blocked():
+        for tid in os.listdir(tasks):
+            with open(f"{tasks}/{tid}/wchan", encoding="ascii") as f:
+                if f.read() in WAITING_IN:
+                    return True
+        return False
+    wait_until(blocked, what="the thread to wait")
+    a("os.close(second)")
+    b("give(fd)")
+    a("t.join()")
+    assert not can(b)
+    a("os.close(fd)")  # the file stays open in the keeper
+    gets(b)
+    gets(keeper)
 
 
 def test_deadlock(players):
