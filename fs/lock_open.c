@@ -172,6 +172,10 @@ static void flock_done(void *arg, int err, struct lk_hold *hold)
 	DL_DELETE(h->flocks, f);
 	if (err == 0)
 		flock_granted(h, hold);
+	/* A conversion removes the old lock first, flock(2): a file's holder who was refused holds nothing, else
+	 * two who share it and ask again and again would keep each other out for ever. */
+	else if (!f->waits && h->kind == H_FILE && (err == -EAGAIN || err == -ETIMEDOUT))
+		handle_give_back(h);
 	if (err == 0 && h->lost) {
 		handle_give_back(h);
 		err = -ESTALE;

@@ -250,6 +250,23 @@ def test_death_in_the_middle_of_a_wait(players, kind):
     gets(a)
 
 
+def test_conversion_that_is_refused(players):
+    """With LOCK_NB it costs the old lock, flock(2): two who wish to convert do not keep each other out for ever."""
+    a, b, c = players(3, "flock")
+    for p in (a, b):
+        p("fcntl.flock(fd, fcntl.LOCK_SH)")
+    a.fails("EAGAIN", "try_(fd)")
+    b("try_(fd)")
+    a.fails("EAGAIN", "fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)")
+    b("fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)")
+    a("fcntl.flock(fd, fcntl.LOCK_SH)")
+    assert not can(c)
+    c.waits_in("take(fd)")
+    for p in (a, b):
+        p("give(fd)")
+    c.result()
+
+
 def test_range_got_after_a_close_by_another_thread(players):
     """A close drops what the process has then, not what one of its threads still waits for; the next close does."""
     a, b, keeper = players(3, "fcntl")
