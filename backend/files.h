@@ -57,7 +57,8 @@ int lk_file_rmdir(struct lk_backend *b, const char *name, lk_done_cb cb, void *a
 /* -EBUSY while a locks/ handle holds the name; -EISDIR. */
 int lk_file_unlink(struct lk_backend *b, const char *name, lk_done_cb cb, void *arg);
 /* Of a file over a file or of a folder over an empty folder, as rename(2) has it. flags: 0 or
- * RENAME_NOREPLACE. -EBUSY while a locks/ handle holds one of the names. Two names of one inode: nothing happens. */
+ * RENAME_NOREPLACE. -EBUSY while a locks/ handle holds one of the names. Two names of one inode: nothing happens.
+ * -EINVAL: a folder into itself, or to a name with a leading dot. */
 int lk_file_rename(struct lk_backend *b, const char *from, const char *to, unsigned flags, lk_done_cb cb, void *arg);
 /* A further name of a file. -EEXIST, -EPERM for a folder. */
 int lk_file_link(struct lk_backend *b, const char *from, const char *to, lk_done_cb cb, void *arg);

@@ -158,6 +158,9 @@ static int open_inode(struct file_backend *b, const char *name, int flags, mode_
 		return fd;
 	if (made && geteuid() == 0 && fchown(fd, uid, gid) < 0)
 		pl_log_limited(&b->log_io, PL_WARN, "cannot give '%s' to its maker: %s", name, strerror(errno));
+	/* The maker's umask is in perm already, ours is not to be; and a change of owner clears some bits. */
+	if (made && fchmod(fd, perm) < 0)
+		pl_log_limited(&b->log_io, PL_WARN, "cannot set the mode of '%s': %s", name, strerror(errno));
 	if (fstat(fd, &st) < 0)
 		err = -errno;
 	else if (!S_ISREG(st.st_mode))
@@ -354,6 +357,13 @@ static int rename_act(int from_at, const char *from, int to_at, const char *to, 
 	return renameat2(from_at, from, to_at, to, flags);
 }
 
+static bool is_hidden(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return (slash ? slash[1] : name[0]) == '.';
+}
+
 static int fb_file_rename(struct lk_backend *base, const char *from, const char *to, unsigned flags, lk_done_cb cb,
 			  void *arg)
 {
@@ -363,6 +373,9 @@ static int fb_file_rename(struct lk_backend *base, const char *from, const char 
 
 	if ((flags & RENAME_NOREPLACE) && store_stat(b->store.locks, to, &st) == 0)
 		return fb_later_done(b, cb, arg, -EEXIST);
+	/* What is below a folder with a dot would be out of reach. */
+	if (is_hidden(to) && store_stat(b->store.locks, from, &st) == 0 && S_ISDIR(st.st_mode))
+		return -EINVAL;
 	if (held_by_name(b, from) || held_by_name(b, to))
 		return -EBUSY;
 	err = with_both(b, from, to, flags, rename_act);
@@ -420,30 +433,38 @@ static int fb_file_readlink(struct lk_backend *base, const char *name, lk_io_cb 
 	return fb_later_io(b, cb, arg, n, target, n > 0 ? (size_t)n : 0);
 }
 
+/* Of an open file, or by name: which may be a symbolic link, or a file that this server may not read. */
+static int set_attr(int fd, int at, const char *last, const struct lk_file_attr *attr)
+{
+	const struct timespec times[2] = {
+		{ .tv_nsec = UTIME_OMIT },
+		{ .tv_sec = (time_t)(attr->mtime / PL_SEC), .tv_nsec = (long)(attr->mtime % PL_SEC) },
+	};
+	const int flags = AT_SYMLINK_NOFOLLOW;
+	bool by_fd = fd >= 0;
+	int res = 0;
+
+	if (attr->uid != (uid_t)-1 || attr->gid != (gid_t)-1)
+		res = by_fd ? fchown(fd, attr->uid, attr->gid) : fchownat(at, last, attr->uid, attr->gid, flags);
+	if (res == 0 && attr->perm != (mode_t)-1)
+		res = by_fd ? fchmod(fd, attr->perm) : fchmodat(at, last, attr->perm, flags);
+	if (res == 0 && attr->mtime)
+		res = by_fd ? futimens(fd, times) : utimensat(at, last, times, flags);
+	return res < 0 ? -errno : 0;
+}
+
 static int fb_file_setattr(struct lk_backend *base, struct lk_file *file, const char *name,
 			   const struct lk_file_attr *attr, lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
-	int fd = file ? file->fd : store_openat(b->store.locks, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-	struct timespec times[2];
-	int err = 0;
+	const char *last = NULL;
+	int at = file ? -1 : store_parent(b->store.locks, name, &last), err;
 
-	if (fd < 0)
-		return fd;
-	if ((attr->uid != (uid_t)-1 || attr->gid != (gid_t)-1) && fchown(fd, attr->uid, attr->gid) < 0)
-		err = -errno;
-	if (err == 0 && attr->perm != (mode_t)-1 && fchmod(fd, attr->perm) < 0)
-		err = -errno;
-	if (err == 0 && attr->mtime) {
-		times[0].tv_nsec = UTIME_OMIT;
-		times[0].tv_sec = 0;
-		times[1].tv_sec = (time_t)(attr->mtime / PL_SEC);
-		times[1].tv_nsec = (long)(attr->mtime % PL_SEC);
-		if (futimens(fd, times) < 0)
-			err = -errno;
-	}
-	if (!file)
-		close(fd);
+	if (!file && at < 0)
+		return at;
+	err = set_attr(file ? file->fd : -1, at, last, attr);
+	if (at >= 0)
+		close(at);
 	return fb_later_done(b, cb, arg, err);
 }
 

@@ -19,7 +19,7 @@ function ops.frename(from, to, noreplace)
 		return { 'OK' }
 	end
 	if namespace(from) then
-		if is_below(from, to) then
+		if is_below(from, to) or string.find(to, '^%.') or string.find(to, '/.', 1, true) then
 			return { 'INVAL' }
 		end
 		local answer = ops.nsmv(from, to, noreplace)

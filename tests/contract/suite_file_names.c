@@ -2,6 +2,7 @@
 #include "tests/contract/files.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static void text_at(struct fixture *f, const char *name, const char *text)
 {
@@ -149,6 +150,8 @@ static void test_rename_folders(void **state)
 	assert_int_equal(name_rename(f->b, f, "ops", "file", 0), -ENOTDIR);
 	assert_int_equal(name_rename(f->b, f, "dev", "ops", 0), -ENOTEMPTY);
 	assert_int_equal(name_rename(f->b, f, "ops", "ops/eu", 0), -EINVAL);
+	assert_int_equal(name_rename(f->b, f, "ops", ".ops", 0), -EINVAL);
+	assert_int_equal(name_rename(f->b, f, "ops", "dev/.ops", 0), -EINVAL);
 	assert_int_equal(name_rename(f->b, f, "ops", "dev", RENAME_NOREPLACE), -EEXIST);
 	assert_int_equal(name_rename(f->b, f, "ops", "dev", 0), 0);
 	assert_string_equal(file_list(f->b, f, ""), "dev/ file ");
@@ -195,6 +198,7 @@ static void test_hard_links(void **state)
 static void test_symbolic_links(void **state)
 {
 	struct fixture *f = *state;
+	struct lk_file_attr attr = { .perm = (mode_t)-1, .uid = 33, .gid = 34, .mtime = 1000000000123456789 };
 	struct lk_file_stat st;
 	struct opened o;
 
@@ -205,6 +209,13 @@ static void test_symbolic_links(void **state)
 	assert_true(S_ISLNK(st.mode));
 	assert_int_equal(st.size, 8);
 	assert_int_equal(st.nlink, 1);
+	if (geteuid() != 0)
+		attr.uid = attr.gid = (uid_t)-1;		   /* only root gives files away */
+	assert_int_equal(name_setattr(f->b, f, "lock", &attr), 0); /* its own, wherever it points */
+	assert_int_equal(name_stat(f->b, f, "lock", &st), 0);
+	assert_true(S_ISLNK(st.mode));
+	assert_true(geteuid() != 0 || (st.uid == 33 && st.gid == 34));
+	assert_int_equal(st.mtime, 1000000000123456789);
 	assert_int_equal(file_open(&o, f->b, f, "lock", O_RDWR), -ELOOP);
 	assert_int_equal(file_open(&o, f->b, f, "lock", O_RDWR | O_CREAT), -ELOOP);
 	assert_int_equal(file_open(&o, f->b, f, "lock", O_RDWR | O_CREAT | O_EXCL), -EEXIST);

@@ -82,6 +82,10 @@ int fake_file_unlink(struct lk_backend *base, const char *name, lk_done_cb cb, v
 
 static int rename_space(struct fake_world *w, const char *from, const char *to, unsigned flags)
 {
+	const char *slash = strrchr(to, '/');
+
+	if ((slash ? slash + 1 : to)[0] == '.')
+		return -EINVAL;
 	if ((flags & RENAME_NOREPLACE) && (fake_space_find(w, to) || fake_there(fake_find(w, LK_LOCK, to))))
 		return -EEXIST;
 	return fake_space_move(w, from, to);
