@@ -54,6 +54,16 @@ void fname_split(struct fname *n);
 /* Was the grant of n's slot for this file's inode? */
 bool fname_has(struct fname *n, const struct lk_file *file);
 
+/* files_names.c */
+int fb_file_unlink(struct lk_backend *base, const char *name, lk_done_cb cb, void *arg);
+int fb_file_rename(struct lk_backend *base, const char *from, const char *to, unsigned flags, lk_done_cb cb, void *arg);
+int fb_file_link(struct lk_backend *base, const char *from, const char *to, lk_done_cb cb, void *arg);
+int fb_file_symlink(struct lk_backend *base, const char *target, const char *name, uid_t uid, gid_t gid, lk_done_cb cb,
+		    void *arg);
+int fb_file_readlink(struct lk_backend *base, const char *name, lk_io_cb cb, void *arg);
+int fb_file_setattr(struct lk_backend *base, struct lk_file *file, const char *name, const struct lk_file_attr *attr,
+		    lk_done_cb cb, void *arg);
+
 /* range.c */
 int fb_range_set(struct lk_backend *b, struct lk_range_request *req);
 void fb_range_cancel(struct lk_backend *b, struct lk_range_request *req, int err);
