@@ -207,8 +207,8 @@ void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 		reply_err(req, -ESTALE);
 		return;
 	}
-	if (n->kind == N_FILE || n->kind == N_FILES) {
-		reply_err(req, 0); /* decided at open */
+	if (n->kind == N_FILE || (n->kind == N_FILES && *n->path)) {
+		files_access(req, n, mask);
 		return;
 	}
 	if (n->kind != N_LOCK && n->kind != N_NAMESPACE) {

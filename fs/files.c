@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Opened in advance: see files_pin.c. */
 static void pinned_stat(void *arg, int err, const struct lk_file_stat *fs)
@@ -100,13 +101,20 @@ static void getattr_nameless(struct fileop *f)
 	fileop_free(f);
 }
 
+/* What is at the node's path may be something else by now, which the kernel must not take for it. */
+static int same_thing(const struct node *n, int err, const struct lk_file_stat *fs)
+{
+	if (err)
+		return err;
+	return n->kind == N_FILE ? (n->ino == fs->ino ? 0 : -ENOENT) : (S_ISDIR(fs->mode) ? 0 : -ENOENT);
+}
+
 static void getattr_done(void *arg, int err, const struct lk_file_stat *fs)
 {
 	struct fileop *f = arg;
 	struct stat st;
 
-	if (err == 0 && f->node->kind == N_FILE && f->node->ino != fs->ino)
-		err = -ENOENT;
+	err = same_thing(f->node, err, fs);
 	if (err == -ENOENT && f->node->kind == N_FILE && f->node->seen) {
 		getattr_nameless(f);
 		return;
@@ -156,6 +164,41 @@ void files_getattr(fuse_req_t req, struct node *n, struct handle *h)
 		fileop_fail(f, err);
 }
 
+static void access_stat(void *arg, int err, const struct lk_file_stat *fs)
+{
+	struct fileop *f = arg;
+	bool runs;
+
+	err = same_thing(f->node, err, fs);
+	/* Gone since it was found by its name: as for stat(2). */
+	if (err == -ENOENT && f->node->seen) {
+		fs = f->node->seen;
+		err = 0;
+	}
+	/* root may all, but run only what somebody may. */
+	runs = err == 0 && (S_ISDIR(fs->mode) || (fs->mode & 0111));
+	if (err == 0 &&
+	    (!perm_allows(f->req, fs->mode, fs->uid, fs->gid, f->want) || ((f->want & PERM_SEARCH) && !runs)))
+		err = -EACCES;
+	fileop_done(f, err);
+}
+
+static int access_call(struct fileop *f)
+{
+	return stat_node(f, NULL, access_stat);
+}
+
+void files_access(fuse_req_t req, struct node *n, int mask)
+{
+	struct fileop *f = fileop_new(req, n, NULL);
+
+	if (!f)
+		return;
+	f->want = (mask & R_OK ? PERM_READ : 0) | (mask & W_OK ? PERM_WRITE : 0) | (mask & X_OK ? PERM_SEARCH : 0);
+	f->call = access_call;
+	fileop_start(f, PERM_SEARCH);
+}
+
 static void setattr_done(void *arg, int err)
 {
 	struct fileop *f = arg;
@@ -177,8 +220,11 @@ static void setattr_rest(void *arg, int err)
 
 	if (err == 0 && (f->to_set & FUSE_SET_ATTR_MTIME_NOW))
 		mtime = pl_wall(server_of(f->req)->loop);
-	else if (err == 0 && (f->to_set & FUSE_SET_ATTR_MTIME))
+	else if (err == 0 && (f->to_set & FUSE_SET_ATTR_MTIME) && a->st_mtim.tv_sec >= 0)
 		mtime = (uint64_t)a->st_mtim.tv_sec * PL_SEC + (uint64_t)a->st_mtim.tv_nsec;
+	/* 0 would leave it as it is. */
+	if (mtime == 0 && (f->to_set & FUSE_SET_ATTR_MTIME))
+		mtime = 1;
 	attr.perm = f->to_set & FUSE_SET_ATTR_MODE ? a->st_mode & 07777 : (mode_t)-1;
 	attr.uid = f->to_set & FUSE_SET_ATTR_UID ? a->st_uid : (uid_t)-1;
 	attr.gid = f->to_set & FUSE_SET_ATTR_GID ? a->st_gid : (gid_t)-1;
@@ -211,22 +257,44 @@ static void truncate_opened(void *arg, int err, struct lk_file *file)
 		truncate_done(f, err);
 }
 
-/* The owner or root changes mode and times; root the owner; a writer the size. */
+/* The owner or root changes mode and times; root the owner; a writer the size, and the time to now. */
+static int may_set(struct fileop *f, const struct lk_file_stat *fs)
+{
+	const int mtime = f->to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW);
+	const int atime = f->to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW);
+	bool some_time = mtime == FUSE_SET_ATTR_MTIME || atime == FUSE_SET_ATTR_ATIME;
+	const struct fuse_ctx *ctx = fuse_req_ctx(f->req);
+	bool owner = ctx->uid == 0 || ctx->uid == fs->uid;
+	/* Who opened it for writing may still write; the kernel lets nobody else truncate through a handle. */
+	bool size_only = (f->to_set & FUSE_SET_ATTR_SIZE) && f->h && f->h->file;
+
+	if (!owner && (f->to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)))
+		return -EPERM;
+	if (ctx->uid != 0 && (f->to_set & FUSE_SET_ATTR_UID) && f->attr.st_uid != fs->uid)
+		return -EPERM;
+	if (ctx->uid != 0 && (f->to_set & FUSE_SET_ATTR_GID) && f->attr.st_gid != fs->gid &&
+	    !who_in_group(ctx->pid, ctx->gid, f->attr.st_gid))
+		return -EPERM;
+	if (!owner && !size_only && some_time)
+		return -EPERM;
+	/* Nobody gives away a group that he is not in. */
+	if (ctx->uid != 0 && !who_in_group(ctx->pid, ctx->gid, fs->gid))
+		f->attr.st_mode &= ~(mode_t)S_ISGID;
+	if ((f->to_set & FUSE_SET_ATTR_SIZE) ? !size_only : !owner)
+		return perm_allows(f->req, fs->mode, fs->uid, fs->gid, PERM_WRITE) ? 0 : -EACCES;
+	return 0;
+}
+
 static void setattr_stat(void *arg, int err, const struct lk_file_stat *fs)
 {
 	struct fileop *f = arg;
-	const struct fuse_ctx *ctx = fuse_req_ctx(f->req);
-	bool owner = ctx->uid == 0 || (err == 0 && ctx->uid == fs->uid);
 
-	if (err == 0 && !owner && (f->to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)))
-		err = -EPERM;
-	if (err == 0 && ctx->uid != 0 && (f->to_set & FUSE_SET_ATTR_UID) && f->attr.st_uid != fs->uid)
-		err = -EPERM;
-	if (err == 0 && ctx->uid != 0 && (f->to_set & FUSE_SET_ATTR_GID) &&
-	    !who_in_group(ctx->pid, ctx->gid, f->attr.st_gid))
-		err = -EPERM;
-	if (err == 0 && !owner && !(f->h && f->h->file) && !perm_allows(f->req, fs->mode, fs->uid, fs->gid, PERM_WRITE))
-		err = -EACCES;
+	err = same_thing(f->node, err, fs);
+	/* A name of another file by now: the kernel looks again. */
+	if (err == -ENOENT && f->node->kind == N_FILE && f->node->hashed && !f->h)
+		err = -ESTALE;
+	if (err == 0)
+		err = may_set(f, fs);
 	if (err == 0 && f->h && f->h->lost)
 		err = -ESTALE;
 	if (err == 0 && (f->to_set & FUSE_SET_ATTR_SIZE) && f->h && f->h->file) {

@@ -86,6 +86,7 @@ void text_read(fuse_req_t req, struct handle *h, size_t size, off_t off);
 /* fs/files.c, files_open.c, files_names.c: files/ */
 void files_lookup(fuse_req_t req, struct node *parent, const char *name);
 void files_getattr(fuse_req_t req, struct node *n, struct handle *h);
+void files_access(fuse_req_t req, struct node *n, int mask);
 void files_setattr(fuse_req_t req, struct node *n, const struct stat *attr, int to_set, struct handle *h);
 void files_create(fuse_req_t req, struct node *parent, const char *name, mode_t mode, struct fuse_file_info *fi);
 void files_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi);

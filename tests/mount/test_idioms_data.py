@@ -1,13 +1,15 @@
 """files/ and what programs read and write under a lock: the next holder, on the other mount, sees it in every way."""
 
 import os
+import subprocess
 
 import pytest
 
 from lockclient import fails
-from programs import count_together, foreign, ok, play
+from programs import DEADLINE, count_together, foreign, ok, play
 
 MAX_VALUE = 1 << 20
+USER, OTHER = 65534, 65533
 
 
 @pytest.fixture
@@ -228,6 +230,81 @@ def test_permissions(folders):
     assert os.stat(here).st_uid == 65534
     with open(here, "rb") as f:
         assert f.read() == b"mine\n"
+
+
+def python(code, *argv, user, groups=()):
+    """What it prints; "E..." for the OSError that it ended with."""
+    text = ("import errno, os, sys\n" "try:\n    print(eval(sys.argv[1]))\n"
+            "except OSError as e:\n    print(errno.errorcode[e.errno])\n")
+    return subprocess.run(["/usr/bin/python3", "-c", text, code, *argv], user=user, group=user, extra_groups=list(groups),
+                          capture_output=True, text=True, timeout=DEADLINE, check=True).stdout.strip()
+
+
+@pytest.fixture
+def shared(folders):
+    """A folder for everybody, on each side."""
+    both = [os.path.join(folder, "sub") for folder in folders]
+    os.mkdir(both[0])
+    os.chmod(both[0], 0o777)
+    return both
+
+
+def test_access(shared):
+    """access(2) tells what open(2) would."""
+    here, there = (os.path.join(folder, "job") for folder in shared)
+    with open(here, "wb"):
+        pass
+    os.chown(here, USER, USER)
+    os.chmod(here, 0o640)
+    may = "[os.access(sys.argv[2], how) for how in (os.F_OK, os.R_OK, os.W_OK, os.X_OK)]"
+    assert python(may, there, user=USER) == "[True, True, True, False]"
+    assert python(may, there, user=OTHER, groups=[USER]) == "[True, True, False, False]"
+    assert python(may, there, user=OTHER) == "[True, False, False, False]"
+    assert python(may, there, user=0) == "[True, True, True, False]"
+    os.chmod(there, 0o001)
+    assert python(may, here, user=OTHER) == "[True, False, False, True]"
+    assert python(may, here, user=0) == "[True, True, True, True]"
+    os.chmod(shared[1], 0o700)
+    assert python(may, here, user=USER) == "[False, False, False, False]"
+    assert python("os.chdir(sys.argv[2])", shared[0], user=USER) == "EACCES"
+    os.chmod(shared[0], 0o711)
+    assert python("os.chdir(sys.argv[2])", shared[1], user=USER) == "None"
+
+
+def test_who_may_touch(shared):
+    """Any time only the owner; now also who may write, by whatever descriptor."""
+    here, there = (os.path.join(folder, "job") for folder in shared)
+    with open(here, "wb"):
+        pass
+    os.chown(here, USER, USER)
+    os.chmod(here, 0o666)
+    touch = "os.utime(sys.argv[2], {})"
+    by_fd = "os.utime(os.open(sys.argv[2], os.O_RDONLY), {})"
+    assert python(touch.format("(5, 7)"), there, user=USER) == "None"
+    assert os.stat(here).st_mtime == 7
+    for code in (touch, by_fd):
+        assert python(code.format("(5, 8)"), there, user=OTHER) == "EPERM"
+    assert os.stat(here).st_mtime == 7
+    assert python(touch.format("None"), there, user=OTHER) == "None"
+    assert os.stat(here).st_mtime > 10 ** 9
+    os.chmod(here, 0o644)
+    for code in (touch, by_fd):
+        assert python(code.format("None"), there, user=OTHER) == "EACCES"
+    assert python(touch.format("(0, 0)"), there, user=USER) == "None"
+    assert int(os.stat(here).st_mtime) == 0
+
+
+def test_links_have_owners(shared):
+    """chown -h, as cp -a and tar do it."""
+    here, there = (os.path.join(folder, "job") for folder in shared)
+    os.symlink("nowhere", here)
+    os.chown(there, USER, OTHER, follow_symlinks=False)
+    os.utime(there, (5, 7), follow_symlinks=False)
+    st = os.lstat(here)
+    assert (st.st_uid, st.st_gid, st.st_mtime) == (USER, OTHER, 7)
+    assert ok("cp", "-a", here, os.path.join(shared[1], "copy"))
+    st = os.lstat(os.path.join(shared[0], "copy"))
+    assert (st.st_uid, st.st_gid, st.st_mtime) == (USER, OTHER, 7)
 
 
 def test_counter_that_grows_and_shrinks(folders, program):
