@@ -1,5 +1,6 @@
 #include "fs/fileop.h"
 
+#include "fs/files_folder.h"
 #include "fs/perm.h"
 
 #include <stdlib.h>
@@ -88,6 +89,22 @@ void fileop_start(struct fileop *f, int want)
 void fileop_start_to(struct fileop *f, int want)
 {
 	perm_namespace(server_of(f->req), f->req, f->to->path, want, fileop_allowed, f);
+}
+
+static void have_group(void *arg, int err, gid_t gid, bool from_folder)
+{
+	struct fileop *f = arg;
+
+	(void)from_folder;
+	f->gid = gid;
+	fileop_allowed(f, err);
+}
+
+int fileop_group(struct fileop *f, const char *path, int (*call)(struct fileop *f))
+{
+	f->call = call;
+	folder_group(server_of(f->req), f->req, path, have_group, f);
+	return 0;
 }
 
 struct node *files_node(struct server *s, struct node *parent, const char *name, const char *path,

@@ -17,6 +17,7 @@ struct fileop {
 	unsigned flags;
 	bool created;
 	mode_t mode;
+	gid_t gid; /* of what is made */
 	struct node *to;
 	int (*call)(struct fileop *f);
 	int want; /* permission bits on the file itself */
@@ -42,6 +43,8 @@ void fileop_allowed(void *arg, int err);
 void fileop_start(struct fileop *f, int want);
 /* The same for the folder of f->to. */
 void fileop_start_to(struct fileop *f, int want);
+/* Finds out the group of what is to be made at `path`, then calls `call`. 0 always. */
+int fileop_group(struct fileop *f, const char *path, int (*call)(struct fileop *f));
 
 static inline struct lk_backend *backend_of(const struct fileop *f)
 {

@@ -1,6 +1,7 @@
 /* files/: unlink, rename and links. Each is one call of the backend, so that of two
  * mounts that try, one comes first. */
 #include "fs/fileop.h"
+#include "fs/files_folder.h"
 #include "fs/perm.h"
 
 #include <stdlib.h>
@@ -23,13 +24,20 @@ static int unlink_call(struct fileop *f)
 	return lk_file_unlink(backend_of(f), f->path, unlinked, f);
 }
 
+static int unlink_check(struct fileop *f)
+{
+	f->call = unlink_call;
+	folder_may_take(server_of(f->req), f->req, f->path, fileop_allowed, f);
+	return 0;
+}
+
 void files_unlink(fuse_req_t req, struct node *parent, const char *name)
 {
 	struct fileop *f = fileop_new(req, parent, name);
 
 	if (!f)
 		return;
-	f->call = unlink_call;
+	f->call = unlink_check;
 	fileop_start(f, PERM_WRITE);
 }
 
@@ -54,9 +62,24 @@ static int rename_call(struct fileop *f)
 	return lk_file_rename(backend_of(f), f->path, f->other, f->flags, rename_done, f);
 }
 
-static int rename_check_target(struct fileop *f)
+/* What the new name had until now is taken away as well. */
+static int rename_take_target(struct fileop *f)
 {
 	f->call = rename_call;
+	folder_may_take(server_of(f->req), f->req, f->other, fileop_allowed, f);
+	return 0;
+}
+
+static int rename_take(struct fileop *f)
+{
+	f->call = rename_take_target;
+	folder_may_take(server_of(f->req), f->req, f->path, fileop_allowed, f);
+	return 0;
+}
+
+static int rename_check_target(struct fileop *f)
+{
+	f->call = rename_take;
 	fileop_start_to(f, PERM_WRITE);
 	return 0;
 }
@@ -120,11 +143,14 @@ void files_link(fuse_req_t req, struct node *n, struct node *to, const char *new
 		fileop_fail(f, -ENOENT);
 }
 
+static int make_symlink(struct fileop *f)
+{
+	return lk_file_symlink(backend_of(f), f->target, f->other, fuse_req_ctx(f->req)->uid, f->gid, linked, f);
+}
+
 static int symlink_call(struct fileop *f)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(f->req);
-
-	return lk_file_symlink(backend_of(f), f->target, f->other, ctx->uid, ctx->gid, linked, f);
+	return fileop_group(f, f->other, make_symlink);
 }
 
 void files_symlink(fuse_req_t req, const char *target, struct node *parent, const char *name)

@@ -115,7 +115,12 @@ static int open_call(struct fileop *f)
 	if (f->opened)
 		return open_pinned(f);
 	return lk_file_open(backend_of(f), f->path, flags | (f->created ? O_CREAT : 0), f->mode & 07777, ctx->uid,
-			    ctx->gid, opened, f);
+			    f->gid, opened, f);
+}
+
+static int create_call(struct fileop *f)
+{
+	return fileop_group(f, f->path, open_call);
 }
 
 static void open_stat(void *arg, int err, const struct lk_file_stat *fs)
@@ -171,7 +176,7 @@ void files_create(fuse_req_t req, struct node *parent, const char *name, mode_t 
 	f->mode = mode;
 	f->created = true;
 	f->want = (fi->flags & O_ACCMODE) == O_RDONLY ? PERM_READ : PERM_READ | PERM_WRITE;
-	f->call = open_call;
+	f->call = create_call;
 	fileop_start(f, PERM_WRITE);
 }
 
@@ -212,12 +217,15 @@ static void made(void *arg, int err, struct lk_file *file)
 		fileop_fail(f, err);
 }
 
+static int make_call(struct fileop *f)
+{
+	return lk_file_open(backend_of(f), f->path, O_RDWR | O_CREAT | O_EXCL, f->mode & 07777,
+			    fuse_req_ctx(f->req)->uid, f->gid, made, f);
+}
+
 static int mknod_call(struct fileop *f)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(f->req);
-
-	return lk_file_open(backend_of(f), f->path, O_RDWR | O_CREAT | O_EXCL, f->mode & 07777, ctx->uid, ctx->gid,
-			    made, f);
+	return fileop_group(f, f->path, make_call);
 }
 
 void files_mknod(fuse_req_t req, struct node *parent, const char *name, mode_t mode)

@@ -1,4 +1,5 @@
 /* MKDIR, RMDIR, UNLINK and RENAME: namespaces, values and files. */
+#include "fs/files_folder.h"
 #include "fs/ops.h"
 #include "fs/perm.h"
 
@@ -12,7 +13,7 @@ struct naming {
 	fuse_req_t req;
 	struct node *parent;
 	mode_t mode;
-	bool file;
+	gid_t gid;
 	int (*call)(struct naming *m);
 	void (*after)(struct naming *m); /* on success; NULL: reply 0 */
 	char path[LK_NAME_MAX + 1];
@@ -77,22 +78,39 @@ static bool is_lock_dir(const struct node *n)
 
 /* --- mkdir, rmdir --- */
 
+static void make_folder(void *arg, int err, gid_t gid, bool from_folder)
+{
+	struct naming *m = arg;
+
+	m->gid = gid;
+	if (from_folder)
+		m->mode |= S_ISGID;
+	if (err == 0)
+		err = lk_file_mkdir(server_of(m->req)->backend, m->path, m->mode & 07777, fuse_req_ctx(m->req)->uid,
+				    gid, naming_done, m);
+	if (err < 0)
+		naming_done(m, err);
+}
+
 static int make_call(struct naming *m)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(m->req);
 
 	/* In files/ nothing gives way: who finds that mkdir(2) works has made the folder. */
-	return (m->parent->kind == N_FILES ? lk_file_mkdir : lk_ns_make)(
-		server_of(m->req)->backend, m->path, m->mode & 07777, ctx->uid, ctx->gid, naming_done, m);
+	if (m->parent->kind == N_FILES) {
+		folder_group(server_of(m->req), m->req, m->path, make_folder, m);
+		return 0;
+	}
+	m->gid = ctx->gid;
+	return lk_ns_make(server_of(m->req)->backend, m->path, m->mode & 07777, ctx->uid, ctx->gid, naming_done, m);
 }
 
 static void make_after(struct naming *m)
 {
 	struct server *s = server_of(m->req);
-	struct lk_stat ls = { .type = LK_T_NAMESPACE,
-			      .perm = m->mode & 07777,
-			      .uid = fuse_req_ctx(m->req)->uid,
-			      .gid = fuse_req_ctx(m->req)->gid };
+	struct lk_stat ls = {
+		.type = LK_T_NAMESPACE, .perm = m->mode & 07777, .uid = fuse_req_ctx(m->req)->uid, .gid = m->gid
+	};
 	enum node_kind kind = m->parent->kind == N_FILES ? N_FILES : N_NAMESPACE;
 	struct node *n = node_child(&s->nodes, m->parent, m->name, kind, m->path);
 	struct stat st;
@@ -127,10 +145,22 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	naming_start(m);
 }
 
+static void remove_folder(void *arg, int err)
+{
+	struct naming *m = arg;
+
+	if (err == 0)
+		err = lk_file_rmdir(server_of(m->req)->backend, m->path, naming_done, m);
+	if (err < 0)
+		naming_done(m, err);
+}
+
 static int remove_call(struct naming *m)
 {
-	return (m->parent->kind == N_FILES ? lk_file_rmdir : lk_ns_remove)(server_of(m->req)->backend, m->path,
-									   naming_done, m);
+	if (m->parent->kind != N_FILES)
+		return lk_ns_remove(server_of(m->req)->backend, m->path, naming_done, m);
+	folder_may_take(server_of(m->req), m->req, m->path, remove_folder, m);
+	return 0;
 }
 
 static void gone_after(struct naming *m)

@@ -307,6 +307,45 @@ def test_links_have_owners(shared):
     assert (st.st_uid, st.st_gid, st.st_mtime) == (USER, OTHER, 7)
 
 
+def test_sticky_folder(shared):
+    """As in /tmp: of others' files the names stay."""
+    os.chmod(shared[0], 0o1777)
+    here, there = (os.path.join(folder, "job") for folder in shared)
+    assert python("open(sys.argv[2], 'x').close()", here, user=USER) == "None"
+    assert python("os.mkdir(sys.argv[2] + '.d')", here, user=USER) == "None"
+    assert python("open(sys.argv[2] + '.2', 'x').close()", there, user=OTHER) == "None"
+    assert python("os.unlink(sys.argv[2])", there, user=OTHER) == "EPERM"
+    assert python("os.rmdir(sys.argv[2] + '.d')", there, user=OTHER) == "EPERM"
+    assert python("os.rename(sys.argv[2], sys.argv[2] + '.3')", there, user=OTHER) == "EPERM"
+    assert python("os.rename(sys.argv[2] + '.2', sys.argv[2])", there, user=OTHER) == "EPERM"
+    assert python("os.rename(sys.argv[2] + '.2', sys.argv[2] + '.3')", there, user=OTHER) == "None"
+    assert python("os.unlink(sys.argv[2] + '.4')", there, user=OTHER) == "ENOENT"
+    assert python("os.rename(sys.argv[2], sys.argv[2] + '.4')", there, user=USER) == "None"
+    os.chown(shared[1], OTHER, OTHER)  # who has the folder may
+    assert python("os.unlink(sys.argv[2] + '.4')", here, user=OTHER) == "None"
+    assert python("os.rmdir(sys.argv[2] + '.d')", here, user=OTHER) == "None"
+
+
+def test_folder_that_gives_its_group(shared):
+    """Mail spools: what is made in a set-group-ID folder has the folder's group."""
+    os.chown(shared[0], 0, OTHER)
+    os.chmod(shared[0], 0o2777)
+    here, there = (os.path.join(folder, "job") for folder in shared)
+    assert python("open(sys.argv[2], 'x').close()", here, user=USER) == "None"
+    assert python("os.mkdir(sys.argv[2] + '.d', 0o750)", here, user=USER) == "None"
+    assert python("os.symlink('to', sys.argv[2] + '.l')", here, user=USER) == "None"
+    assert python("os.mknod(sys.argv[2] + '.n')", here, user=USER) == "None"
+    assert python("os.mkdir(sys.argv[2] + '.d/in')", there, user=USER) == "None"
+    for name in ("", ".d", ".l", ".n", ".d/in"):
+        assert (os.lstat(there + name).st_uid, os.lstat(there + name).st_gid) == (USER, OTHER)
+    assert os.stat(there + ".d").st_mode & 0o7777 == 0o2750
+    # Nobody makes a program of a group's that he is not in.
+    assert python("os.chmod(sys.argv[2], 0o2755)", there, user=USER) == "None"
+    assert os.stat(here).st_mode & 0o7777 == 0o755
+    assert python("os.chmod(sys.argv[2], 0o2755)", there, user=USER, groups=[OTHER]) == "None"
+    assert os.stat(here).st_mode & 0o7777 == 0o2755
+
+
 def test_counter_that_grows_and_shrinks(folders, program):
     """Perl seeks and writes, Ruby truncates, the shell replaces: on one file, one after another."""
     path = "counter"
