@@ -52,8 +52,9 @@ struct lk_request {
 	struct lk_owner owner;
 	/* Convert this hold to `mode` instead of making one. Granted: the same
 	 * hold, its mode and token renewed. A try that fails leaves the hold as
-	 * it was (or lost). A wait gives the hold up first, as flock(2) does:
-	 * the backend then sets convert to NULL, tells gave_up and frees it. */
+	 * it was (or lost); that of a file excludes nobody any more, and is to be
+	 * released. A wait gives the hold up first, as flock(2) does: the backend
+	 * then sets convert to NULL, tells gave_up and frees it. */
 	struct lk_hold *convert;
 	void (*done)(struct lk_request *req, int err, struct lk_hold *hold);
 	/* Both may be NULL, and may come inside lk_acquire or from a later turn. */

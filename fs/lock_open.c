@@ -164,6 +164,14 @@ static void flock_granted(struct handle *h, struct lk_hold *hold)
 	}
 }
 
+/* A conversion removes the old lock first, flock(2): a file's holder who was refused holds nothing, else two who
+ * share it and ask again and again would keep each other out for ever. */
+static void flock_refused(const struct flocking *f, int err)
+{
+	if (!f->waits && f->h->kind == H_FILE && (err == -EAGAIN || err == -ETIMEDOUT || err == -ENOLCK))
+		handle_give_back(f->h);
+}
+
 static void flock_done(void *arg, int err, struct lk_hold *hold)
 {
 	struct flocking *f = arg;
@@ -172,10 +180,8 @@ static void flock_done(void *arg, int err, struct lk_hold *hold)
 	DL_DELETE(h->flocks, f);
 	if (err == 0)
 		flock_granted(h, hold);
-	/* A conversion removes the old lock first, flock(2): a file's holder who was refused holds nothing, else
-	 * two who share it and ask again and again would keep each other out for ever. */
-	else if (!f->waits && h->kind == H_FILE && (err == -EAGAIN || err == -ETIMEDOUT))
-		handle_give_back(h);
+	else
+		flock_refused(f, err);
 	if (err == 0 && h->lost) {
 		handle_give_back(h);
 		err = -ESTALE;
@@ -233,6 +239,7 @@ void lock_flock(fuse_req_t req, struct handle *h, int op)
 	err = acquire_start(h->server, req, &f->spec);
 	if (err) {
 		DL_DELETE(h->flocks, f);
+		flock_refused(f, err);
 		reply_err(req, err);
 		free(f);
 	}

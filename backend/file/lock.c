@@ -349,6 +349,9 @@ static int convert(struct fwait *w)
 		if (err && h->slot->phys == LK_EXCLUSIVE && fslot_convert(h->slot, LK_SHARED) < 0)
 			err = -ESTALE;
 	}
+	/* A file's flock is converted as the kernel does it: another may come in between, and that is a refusal. */
+	if (err == -ESTALE && h->inode)
+		err = -EAGAIN;
 	if (err == -ESTALE)
 		fhold_lose(h);
 	if (err == 0) {

@@ -18,6 +18,7 @@ KINDS = {
            "try_ = lambda f: ofd(f, 37, fcntl.F_WRLCK)\n"
            "give = lambda f: ofd(f, 37, fcntl.F_UNLCK)",
 }
+CROSSINGS = 2000
 FORK = """
 pid = os.fork()
 if pid == 0:
@@ -265,6 +266,31 @@ def test_conversion_that_is_refused(players):
     for p in (a, b):
         p("give(fd)")
     c.result()
+
+
+def test_conversions_that_cross(players):
+    """Somebody of the other mount who comes in between is a refusal: nobody's lock is lost, and never have two one."""
+    code = f"""
+with open(path + '.count', 'r+b', 0) as count:
+    for i in range({CROSSINGS}):
+        for op in (fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_SH):
+            try:
+                fcntl.flock(fd, op | fcntl.LOCK_NB)
+            except BlockingIOError:
+                break
+            if op == fcntl.LOCK_EX:
+                assert os.pread(count.fileno(), 9, 0) == b'-'
+                os.pwrite(count.fileno(), b'+', 0)
+                os.pwrite(count.fileno(), b'-', 0)
+        fcntl.flock(fd, fcntl.LOCK_UN)
+os.close(fd)
+"""
+    ps = players(4, "flock")
+    ps[0]("with open(path + '.count', 'w') as f: f.write('-')")
+    for p in ps:
+        p.start(code)
+    for p in ps:
+        p.result()
 
 
 def test_range_got_after_a_close_by_another_thread(players):
