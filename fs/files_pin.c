@@ -61,7 +61,7 @@ static struct pin *pin_find(fuse_req_t req, uint64_t parent, const char *name)
 	struct pin *p;
 
 	DL_FOREACH(server_of(req)->pins, p) {
-		if (p->tid == tid && !p->file && p->parent == parent && strcmp(p->name, name) == 0)
+		if (p->tid == tid && p->parent == parent && strcmp(p->name, name) == 0)
 			return p;
 	}
 	return NULL;
@@ -104,6 +104,9 @@ bool pin_keep(fuse_req_t req, const struct node *n, struct lk_file *file)
 
 	if (!p)
 		return false;
+	/* The kernel looks twice when it finds another file than before: the last one is what it opens. */
+	if (p->file)
+		lk_file_close(p->server->backend, p->file);
 	p->file = file;
 	p->node = n->id;
 	return true;

@@ -39,6 +39,24 @@ def test_lock_file_that_is_removed(program, folders, how):
         assert os.listdir(folder) == ["number"]
 
 
+def test_open_while_others_unlink(consoles):
+    """Never an error: a file that is gone when it is to be opened is opened all the same, or made anew."""
+    code = """
+for i in range(800):
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT))
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+"""
+    cs = consoles(6)
+    for c in cs:
+        c.start(code)
+    for c in cs:
+        c.result()
+    assert cs[0]("os.listdir(folder)") == []
+
+
 def test_link(folders):
     """Both names are one file, on both sides."""
     one, two = ([os.path.join(folder, name) for name in ("a", "b")] for folder in folders)
