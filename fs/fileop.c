@@ -107,6 +107,13 @@ int fileop_group(struct fileop *f, const char *path, int (*call)(struct fileop *
 	return 0;
 }
 
+bool files_is(const struct node *n, const struct lk_file_stat *fs)
+{
+	if (n->kind != N_FILE)
+		return S_ISDIR(fs->mode);
+	return n->ino == fs->ino && !S_ISDIR(fs->mode) && (!n->seen || !((n->seen->mode ^ fs->mode) & S_IFMT));
+}
+
 struct node *files_node(struct server *s, struct node *parent, const char *name, const char *path,
 			const struct lk_file_stat *fs)
 {
@@ -114,7 +121,7 @@ struct node *files_node(struct server *s, struct node *parent, const char *name,
 	struct node *n = node_find(&s->nodes, parent, name);
 
 	/* Replaced by another mount: what is open of the old file goes on under the old node. */
-	if (n && n->kind == N_FILE && n->ino && n->ino != fs->ino)
+	if (n && n->kind == N_FILE && n->ino && !files_is(n, fs))
 		node_unname(&s->nodes, n);
 	n = node_child(&s->nodes, parent, name, kind, path);
 	if (!n || kind != N_FILE)

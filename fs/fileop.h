@@ -59,6 +59,10 @@ bool pin_keep(fuse_req_t req, const struct node *n, struct lk_file *file);
 /* The caller's from now on, or NULL. */
 struct lk_file *pin_take(fuse_req_t req, const struct node *n);
 
+/* Is what was found at the node's path still what the node stands for? The number of a file that is gone may be
+ * another's at once. */
+bool files_is(const struct node *n, const struct lk_file_stat *fs);
+
 /* The node of a file that was found at a name: another inode is another node. NULL: no memory. */
 struct node *files_node(struct server *s, struct node *parent, const char *name, const char *path,
 			const struct lk_file_stat *fs);

@@ -101,12 +101,10 @@ static void getattr_nameless(struct fileop *f)
 	fileop_free(f);
 }
 
-/* What is at the node's path may be something else by now, which the kernel must not take for it. */
+/* What the kernel must not take for the node's file. */
 static int same_thing(const struct node *n, int err, const struct lk_file_stat *fs)
 {
-	if (err)
-		return err;
-	return n->kind == N_FILE ? (n->ino == fs->ino ? 0 : -ENOENT) : (S_ISDIR(fs->mode) ? 0 : -ENOENT);
+	return err || files_is(n, fs) ? err : -ENOENT;
 }
 
 static void getattr_done(void *arg, int err, const struct lk_file_stat *fs)
@@ -290,9 +288,16 @@ static void setattr_stat(void *arg, int err, const struct lk_file_stat *fs)
 	struct fileop *f = arg;
 
 	err = same_thing(f->node, err, fs);
-	/* A name of another file by now: the kernel looks again. */
-	if (err == -ENOENT && f->node->kind == N_FILE && f->node->hashed && !f->h)
+	/* It lost its last name since it was found by it, and is not open here: as if this came just before. */
+	if (err == -ENOENT && f->node->seen && f->node->seen->nlink <= 1) {
+		err = may_set(f, f->node->seen);
+		if (err == 0) {
+			getattr_nameless(f);
+			return;
+		}
+	} else if (err == -ENOENT && f->node->kind == N_FILE) {
 		err = -ESTALE;
+	}
 	if (err == 0)
 		err = may_set(f, fs);
 	if (err == 0 && f->h && f->h->lost)

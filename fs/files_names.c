@@ -171,6 +171,9 @@ static void readlink_done(void *arg, ssize_t n, const void *data)
 {
 	struct fileop *f = arg;
 
+	/* No link by now: the kernel looks again. */
+	if (n == -EINVAL || n == -ENOENT)
+		n = -ESTALE;
 	if (n >= 0)
 		f->target = strndup(data, (size_t)n);
 	if (n < 0 || !f->target) {

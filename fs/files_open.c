@@ -39,7 +39,7 @@ static void opened_stat(void *arg, int err, const struct lk_file_stat *fs)
 	struct lk_file *file = f->opened;
 	struct node *n = f->node;
 
-	if (err == 0 && !f->created && n->ino != fs->ino)
+	if (err == 0 && !f->created && !files_is(n, fs))
 		err = pin_next(f->req, n);
 	/* What was looked at before may have been another file. */
 	if (err == 0 && fs->uid != fuse_req_ctx(f->req)->uid &&
@@ -77,6 +77,9 @@ static void opened(void *arg, int err, struct lk_file *file)
 	}
 	if (err == -ENOENT && !f->created)
 		err = pin_next(f->req, f->node);
+	/* A link since the kernel looked: it is to look again, and follow it. */
+	if (err == -ELOOP)
+		err = -ESTALE;
 	if (err)
 		fileop_fail(f, err);
 }
@@ -127,7 +130,7 @@ static void open_stat(void *arg, int err, const struct lk_file_stat *fs)
 {
 	struct fileop *f = arg;
 
-	if (err == -ENOENT && !f->opened)
+	if ((err == -ENOENT || (err == 0 && !files_is(f->node, fs))) && !f->opened)
 		err = pin_next(f->req, f->node);
 	if (err == 0 && !S_ISREG(fs->mode))
 		err = -ELOOP;

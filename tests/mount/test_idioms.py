@@ -57,6 +57,29 @@ for i in range(800):
     assert cs[0]("os.listdir(folder)") == []
 
 
+def test_replaced_while_others_use_it(consoles):
+    """rename(2) over a file, or over a link to it, leaves no moment without one: nobody gets an error, whatever he does."""
+    a, b, *others = consoles(6)
+    a("[open(folder + '/' + name, 'w').write(name * 9) for name in 'xy']; os.symlink('x', path); "
+      "open(path + '.conf', 'w').write('z' * 9)")
+    for c, make in ((a, "os.symlink('xy'[i % 2], new)"), (b, "open(new, 'w').write('uv'[i % 2] * 9)")):
+        c.start(f"new = '{{}}/.{{}}'.format(folder, os.getpid())\n"
+                f"for i in range(400):\n    {make}\n    os.rename(new, path + {'.conf' if c is b else ''!r})")
+    for c in others:
+        c.start("""
+for i in range(60):
+    for name in (path, path + '.conf'):
+        assert len(open(name).read()) == 9
+        os.close(os.open(name, os.O_RDWR | os.O_CREAT))
+        os.utime(name)
+        os.chmod(name, 0o600 + i % 2)
+        assert os.stat(name).st_size == 9 and os.access(name, os.R_OK)
+    assert os.readlink(path) in 'xy'
+""")
+    for c in (a, b, *others):
+        c.result()
+
+
 def test_link(folders):
     """Both names are one file, on both sides."""
     one, two = ([os.path.join(folder, name) for name in ("a", "b")] for folder in folders)
