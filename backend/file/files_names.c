@@ -179,7 +179,7 @@ int fb_file_setattr(struct lk_backend *base, struct lk_file *file, const char *n
 		    lk_done_cb cb, void *arg)
 {
 	struct file_backend *b = fb_of(base);
-	const char *last = NULL;
+	const char *last = "";
 	int at = file ? -1 : store_parent(b->store.locks, name, &last), err;
 
 	if (!file && at < 0)
