@@ -40,6 +40,18 @@ struct peers *peers_new(struct file_backend *b);
 void peers_free(struct peers *p);
 /* drop(arg) instead, when the backend goes first. */
 void peers_gather(struct peers *p, struct gather *g, peers_done done, void (*drop)(void *arg), void *arg);
+/* A byte range of a file that some mount has locked. */
+struct peer_range {
+	uint64_t dev, ino;
+	int64_t start, end;
+};
+
+/* Asks who has it: done(arg, pid) later or at once, once; 0: nobody knows. */
+typedef void (*peers_told_pid)(void *arg, pid_t pid);
+/* range.c: of this mount. */
+pid_t range_pid_here(struct file_backend *b, const struct peer_range *range);
+void peers_range(struct peers *p, const struct peer_range *range, peers_told_pid done, void (*drop)(void *arg),
+		 void *arg);
 /* Asks the mount that has the id to break the hold or end the wait. < 0:
  * -ENOENT no such mount. */
 int peers_tell(struct peers *p, const char *op, const char *id, lk_done_cb cb, void *arg);

@@ -62,6 +62,9 @@ struct asking {
 	peers_done done;
 	void (*drop)(void *arg);
 	lk_done_cb told; /* of a break */
+	const struct peer_range *range;
+	peers_told_pid told_pid; /* of a range */
+	pid_t pid;
 	void *arg;
 	unsigned open; /* links that have not answered */
 };
@@ -96,6 +99,8 @@ static void link_end(struct link *l, bool ok)
 		l->ask = NULL;
 		if (a->g && !(ok && l->complete))
 			a->g->partial = true;
+		else if (ok && a->told_pid)
+			a->pid = a->pid ? a->pid : peerwire_read_pid(l->buf, l->len);
 		else if (ok && !a->g)
 			err = peerwire_read_err(l->buf, l->len);
 		a->open--;
@@ -111,6 +116,8 @@ static void ask_finish(struct peers *p, struct asking *a, int err)
 		return;
 	if (a->g)
 		a->done(a->arg, a->g);
+	else if (a->told_pid)
+		a->told_pid(a->arg, a->pid);
 	else if (a->told)
 		a->told(a->arg, err);
 	free(a);
@@ -220,6 +227,8 @@ static char *answer_request(struct link *l, char *line, size_t len)
 		return peerwire_write_err(-EINVAL);
 	if (r.op == PEER_BREAK)
 		return peerwire_write_err(fb_break_here(b, r.serial));
+	if (r.op == PEER_RANGE)
+		return peerwire_write_pid(range_pid_here(b, &r.range));
 	if (r.op == PEER_END_WAIT)
 		return peerwire_write_err(fb_end_wait_here(b, r.serial));
 	l->view = gather_new(b, r.kind, r.all ? NULL : r.name);
@@ -413,6 +422,32 @@ void peers_gather(struct peers *p, struct gather *g, peers_done done, void (*dro
 	a->drop = drop;
 	a->arg = arg;
 	each_peer(p, ask_view, a);
+	ask_finish(p, a, 0);
+}
+
+static void ask_range(struct peers *p, const char *id, void *arg)
+{
+	struct asking *a = arg;
+
+	if (!shunned(p, id))
+		ask_one(p, a, id, peerwire_write_range(a->range));
+}
+
+void peers_range(struct peers *p, const struct peer_range *range, peers_told_pid done, void (*drop)(void *arg),
+		 void *arg)
+{
+	struct asking *a = calloc(1, sizeof(*a));
+
+	if (!a) {
+		done(arg, 0);
+		return;
+	}
+	a->range = range;
+	a->told_pid = done;
+	a->drop = drop;
+	a->arg = arg;
+	each_peer(p, ask_range, a);
+	a->range = NULL;
 	ask_finish(p, a, 0);
 }
 

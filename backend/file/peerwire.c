@@ -55,6 +55,30 @@ char *peerwire_write_tell(const char *op, uint64_t serial)
 	return to_line(o);
 }
 
+char *peerwire_write_range(const struct peer_range *range)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (!o)
+		return NULL;
+	add_string(o, "op", "range");
+	add_int(o, "dev", range->dev);
+	add_int(o, "ino", range->ino);
+	add_int(o, "start", (uint64_t)range->start);
+	add_int(o, "end", (uint64_t)range->end);
+	return to_line(o);
+}
+
+char *peerwire_write_pid(pid_t pid)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (!o)
+		return NULL;
+	add_int(o, "pid", (uint64_t)pid);
+	return to_line(o);
+}
+
 char *peerwire_write_err(int err)
 {
 	struct json_object *o = json_object_new_object();
@@ -183,7 +207,15 @@ int peerwire_read_request(const char *text, size_t len, struct peer_request *r)
 		r->op = PEER_BREAK;
 	else if (strcmp(op, "end_wait") == 0)
 		r->op = PEER_END_WAIT;
+	else if (strcmp(op, "range") == 0)
+		r->op = PEER_RANGE;
 	else
+		err = -EBADMSG;
+	r->range.dev = get_int(o, "dev", UINT64_MAX);
+	r->range.ino = get_int(o, "ino", UINT64_MAX);
+	r->range.start = (int64_t)get_int(o, "start", INT64_MAX);
+	r->range.end = (int64_t)get_int(o, "end", INT64_MAX);
+	if (r->range.end < r->range.start)
 		err = -EBADMSG;
 	if (err == 0 && r->op == PEER_VIEW && !r->all && lk_name_check(r->name) < 0)
 		err = -EBADMSG;
@@ -255,6 +287,15 @@ int peerwire_read_view(const char *text, size_t len, struct gather *g)
 	more = json_object_object_get_ex(o, "more", &v) && json_object_get_boolean(v);
 	json_object_put(o);
 	return more;
+}
+
+pid_t peerwire_read_pid(const char *text, size_t len)
+{
+	struct json_object *o = parse(text, len);
+	pid_t pid = o ? (pid_t)get_int(o, "pid", INT32_MAX) : 0;
+
+	json_object_put(o);
+	return pid;
 }
 
 int peerwire_read_err(const char *text, size_t len)

@@ -12,6 +12,7 @@
  * tells; a blocked call that was faster than its cancel is a grant. Until then
  * it is in the queue above, blocked or not, so that circles are seen.
  */
+#include "backend/file/gather.h"
 #include "backend/file/inode.h"
 
 #include <fcntl.h>
@@ -355,6 +356,7 @@ void fb_range_cancel(struct lk_backend *base, struct lk_range_request *req, int 
 
 struct tested {
 	struct pl_task task;
+	struct file_backend *b;
 	lk_range_test_cb cb;
 	void *arg;
 	bool found;
@@ -374,7 +376,15 @@ static void drop_tested(struct pl_task *task)
 	free(task);
 }
 
-static int answer_test(struct file_backend *b, const struct ranges_lock *conflict, lk_range_test_cb cb, void *arg)
+static void have_pid(void *arg, pid_t pid)
+{
+	struct tested *t = arg;
+
+	t->conflict.pid = pid;
+	pl_defer(t->b->base.loop, &t->task);
+}
+
+static int answer_test(struct finode *i, const struct ranges_lock *conflict, lk_range_test_cb cb, void *arg)
 {
 	struct tested *t = calloc(1, sizeof(*t));
 
@@ -382,14 +392,36 @@ static int answer_test(struct file_backend *b, const struct ranges_lock *conflic
 		return -ENOMEM;
 	t->task.run = run_tested;
 	t->task.drop = drop_tested;
-	t->task.owner = b;
+	t->task.owner = i->b;
+	t->b = i->b;
 	t->cb = cb;
 	t->arg = arg;
 	t->found = conflict != NULL;
 	if (conflict)
 		t->conflict = *conflict;
-	pl_defer(b->base.loop, &t->task);
+	/* The kernel has no pid for what is locked by a description, as other mounts do: they know. */
+	if (conflict && conflict->pid == 0) {
+		const struct peer_range range = {
+			.dev = i->id.dev, .ino = i->id.ino, .start = conflict->start, .end = conflict->end
+		};
+
+		peers_range(i->b->peers, &range, have_pid, free, t);
+	} else {
+		pl_defer(i->b->base.loop, &t->task);
+	}
 	return 0;
+}
+
+pid_t range_pid_here(struct file_backend *b, const struct peer_range *range)
+{
+	const struct ranges_lock want = {
+		.who.session = 1, .start = range->start, .end = range->end, .mode = RANGES_EXCLUSIVE
+	};
+	struct ranges_lock conflict;
+	struct finode key = { .id = { .dev = range->dev, .ino = range->ino } }, *i;
+
+	HASH_FIND(hh, b->inodes, &key.id, sizeof(key.id), i);
+	return i && ranges_test(&i->ranges, &want, &conflict) == -EAGAIN ? conflict.pid : 0;
 }
 
 int fb_range_test(struct lk_backend *base, struct lk_file *file, const struct ranges_lock *want, lk_range_test_cb cb,
@@ -401,6 +433,7 @@ int fb_range_test(struct lk_backend *base, struct lk_file *file, const struct ra
 	struct flock lock = kernel_want(want);
 	bool found;
 
+	(void)base;
 	if (file->lost)
 		return -ESTALE;
 	mine.who.session = 0;
@@ -416,7 +449,7 @@ int fb_range_test(struct lk_backend *base, struct lk_file *file, const struct ra
 			.mode = lock.l_type == F_RDLCK ? RANGES_SHARED : RANGES_EXCLUSIVE,
 		};
 	}
-	return answer_test(fb_of(base), found ? &conflict : NULL, cb, arg);
+	return answer_test(i, found ? &conflict : NULL, cb, arg);
 }
 
 int fb_range_drop(struct lk_backend *base, struct lk_file *file, uint64_t owner, lk_done_cb cb, void *arg)

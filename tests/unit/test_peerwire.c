@@ -130,6 +130,27 @@ static void telling(void **state)
 	free(text);
 }
 
+static void ranges(void **state)
+{
+	const struct peer_range asked = { .dev = UINT64_MAX, .ino = 7, .start = 10, .end = INT64_MAX };
+	const char backwards[] = "{\"op\":\"range\",\"dev\":1,\"ino\":2,\"start\":3,\"end\":2}\n";
+	struct peer_request r;
+	char *text = peerwire_write_range(&asked);
+
+	(void)state;
+	is_a_line(text);
+	assert_int_equal(request(text, strlen(text), &r), 0);
+	assert_int_equal(r.op, PEER_RANGE);
+	assert_memory_equal(&r.range, &asked, sizeof(asked));
+	free(text);
+	assert_int_equal(request(backwards, sizeof(backwards) - 1, &r), -EBADMSG);
+	text = peerwire_write_pid(4711);
+	is_a_line(text);
+	assert_int_equal(peerwire_read_pid(text, strlen(text)), 4711);
+	assert_int_equal(peerwire_read_pid(text, strlen(text) / 2), 0);
+	free(text);
+}
+
 static void errors(void **state)
 {
 	static const int errs[] = { 0, -ENOENT, -EINVAL, -511 };
@@ -456,7 +477,7 @@ static void damaged_once(const char *line)
 static void damaged_lines(void **state)
 {
 	char *lines[] = { full_view(), peerwire_write_ask(LK_SEM, "ns/job"), peerwire_write_tell("break", 123456),
-			  peerwire_write_err(-EBUSY) };
+			  peerwire_write_err(-EBUSY), peerwire_write_range(&(struct peer_range){ .end = 5 }) };
 	size_t i, k;
 
 	(void)state;
@@ -471,12 +492,19 @@ static void damaged_lines(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(asking),     cmocka_unit_test(longest_name),
-		cmocka_unit_test(telling),    cmocka_unit_test(errors),
-		cmocka_unit_test(views),      cmocka_unit_test(long_views),
-		cmocka_unit_test(no_request), cmocka_unit_test(odd_numbers_count_as_none),
-		cmocka_unit_test(no_view),    cmocka_unit_test(odd_parties),
-		cmocka_unit_test(no_errno),   cmocka_unit_test(damaged_lines),
+		cmocka_unit_test(asking),
+		cmocka_unit_test(longest_name),
+		cmocka_unit_test(telling),
+		cmocka_unit_test(ranges),
+		cmocka_unit_test(errors),
+		cmocka_unit_test(views),
+		cmocka_unit_test(long_views),
+		cmocka_unit_test(no_request),
+		cmocka_unit_test(odd_numbers_count_as_none),
+		cmocka_unit_test(no_view),
+		cmocka_unit_test(odd_parties),
+		cmocka_unit_test(no_errno),
+		cmocka_unit_test(damaged_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
