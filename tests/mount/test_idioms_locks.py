@@ -334,6 +334,17 @@ def test_deadlock(players):
     b.result()
 
 
+def test_from_the_end_of_the_file(players):
+    """SEEK_END is where the kernel knows the end to be: fstat(2) tells it what the other mount wrote."""
+    a, b = players(2, "ofd")
+    b("os.pwrite(fd, b'x' * 10, 0)")
+    a("os.fstat(fd); fcntl.lockf(fd, fcntl.LOCK_EX, 5, -2, os.SEEK_END)")
+    assert b("struct.unpack('hhqqi4x', ofd(fd, 36, fcntl.F_WRLCK))[:4]") == [1, 0, 8, 5]
+    b("os.pwrite(fd, b'x' * 10, 10)")
+    a("os.fstat(fd); fcntl.lockf(fd, fcntl.LOCK_UN, 0, -20, os.SEEK_END)")
+    b("take(fd)")
+
+
 def test_ofd_ranges(players):
     """Of one description: they merge and split; F_OFD_GETLK tells the one in the way."""
     a, b = players(2, "ofd")
