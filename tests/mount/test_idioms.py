@@ -58,7 +58,7 @@ for i in range(800):
 
 
 def test_replaced_while_others_use_it(consoles):
-    """rename(2) over a file, or over a link to it, leaves no moment without one: nobody gets an error, whatever he does."""
+    """rename(2) over a file, or over a link to one, leaves no moment without it: nobody gets an error."""
     a, b, *others = consoles(6)
     a("[open(folder + '/' + name, 'w').write(name * 9) for name in 'xy']; os.symlink('x', path); "
       "open(path + '.conf', 'w').write('z' * 9)")

@@ -236,8 +236,9 @@ def python(code, *argv, user, groups=()):
     """What it prints; "E..." for the OSError that it ended with."""
     text = ("import errno, os, sys\n" "try:\n    print(eval(sys.argv[1]))\n"
             "except OSError as e:\n    print(errno.errorcode[e.errno])\n")
-    return subprocess.run(["/usr/bin/python3", "-c", text, code, *argv], user=user, group=user, extra_groups=list(groups),
-                          capture_output=True, text=True, timeout=DEADLINE, check=True).stdout.strip()
+    return subprocess.run(["/usr/bin/python3", "-c", text, code, *argv], user=user, group=user,
+                          extra_groups=list(groups), capture_output=True, text=True, timeout=DEADLINE,
+                          check=True).stdout.strip()
 
 
 @pytest.fixture
