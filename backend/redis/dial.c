@@ -76,7 +76,7 @@ static bool open_lane(struct wire *c, unsigned n, const char *ip, int port)
 		setsockopt(ac->c.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		setsockopt(ac->c.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	}
-	if (wire_attach(ac, pl_loop_uv(c->config.loop)) < 0) {
+	if (wire_attach(ac, c->config.loop) < 0) {
 		wire_fail(c, false, "out of memory");
 		return false;
 	}

@@ -63,7 +63,7 @@ void wire_fail(struct wire *c, bool fatal, const char *why);
 int wire_error(struct wire *c, const char *text);
 
 /* poll.c: has the loop watch the socket. 0 or -ENOMEM. */
-int wire_attach(redisAsyncContext *ac, struct uv_loop_s *loop);
+int wire_attach(redisAsyncContext *ac, struct pl_loop *loop);
 
 /* dial.c: one attempt to connect. */
 void dial(struct wire *c);
