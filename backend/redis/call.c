@@ -121,13 +121,12 @@ static void on_answer(void *arg, int err, const redisReply *reply)
 	bool unknown = err == -EHOSTDOWN || strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0 ||
 		       strcmp(word, "OLD") == 0 || strcmp(word, "AGAIN") == 0;
 
-	f->sent = false;
 	if (b->stopping)
 		return; /* calls_free */
-	if (strcmp(word, "AGAIN") == 0)
-		again_later(&f->parked);
-	/* The lease may have ended while the answer was on its way. */
+	/* The lease may have ended while the answer was on its way. That drops what nobody waits for, but not what is
+	 * `sent`. */
 	session_check(b);
+	f->sent = false;
 	if (f->later.queued)
 		return; /* just decided */
 	if (f->ended) {
@@ -135,6 +134,8 @@ static void on_answer(void *arg, int err, const redisReply *reply)
 		return;
 	}
 	if (unknown || f->sent_gen != b->generation) {
+		if (strcmp(word, "AGAIN") == 0)
+			again_later(&f->parked);
 		retry_soon(b);
 		return;
 	}
