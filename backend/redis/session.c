@@ -255,10 +255,14 @@ static void begin(const struct greeting *t)
 		keep_lost(b);
 	else
 		keep_doubt(b);
-	if (renewed && b->holds)
+	/* Also when the connection broke while the claims were under way: what is not confirmed must not get a lease.
+	 */
+	if ((renewed || b->claims) && b->holds) {
 		claim_all(b, t->sent);
-	else
+	} else {
+		b->claims = 0;
 		lease_set(b, t->sent);
+	}
 	lock_resend(b);
 	ranges_resend(b, false);
 	if (!renewed && t->known)
