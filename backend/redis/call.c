@@ -118,8 +118,7 @@ static void on_answer(void *arg, int err, const redisReply *reply)
 	struct fcall *f = arg;
 	struct redis_backend *b = f->b;
 	const char *word = err || b->stopping ? "" : script_word(b, reply);
-	bool unknown = err == -EHOSTDOWN || strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0 ||
-		       strcmp(word, "OLD") == 0 || strcmp(word, "AGAIN") == 0;
+	bool unknown = err == -EHOSTDOWN || script_again(word) || strcmp(word, "AGAIN") == 0;
 
 	if (b->stopping)
 		return; /* calls_free */

@@ -212,6 +212,11 @@ const char *script_word(struct redis_backend *b, const redisReply *reply);
 /* Field i of an answer as text (never NULL) or number. */
 const char *reply_str(const redisReply *reply, size_t i);
 uint64_t reply_num(const redisReply *reply, size_t i);
+/* The bytes of a field, at most `most`, as what a read(2) ends with: how many, or -EIO when that is not what came. */
+ssize_t reply_bytes(const redisReply *reply, size_t i, size_t most, const char **data);
+/* Words of an answer to a call that did nothing, and must be asked again while whoever asks believes in its lease. LATE
+ * says then that the server's clock was set forward; the next heartbeat sees by how much. */
+bool script_again(const char *word);
 /* A word that stands for an errno. */
 int script_errno(const char *word);
 

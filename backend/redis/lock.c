@@ -161,7 +161,7 @@ static void answered(struct rwait *w, const redisReply *reply, const char *word)
 {
 	int err;
 
-	if (strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0 || strcmp(word, "OLD") == 0) {
+	if (script_again(word)) {
 		w->sent = 0;
 		retry_soon(w->b); /* or asked again after the hello */
 		return;

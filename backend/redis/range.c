@@ -168,7 +168,7 @@ static struct asking *asking_new(const struct rrange *r)
 
 static bool is_unknown(int err, const char *word)
 {
-	return err == -EHOSTDOWN || strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0 || strcmp(word, "OLD") == 0;
+	return err == -EHOSTDOWN || script_again(word);
 }
 
 static void answered(struct rrange *r, const redisReply *reply, const char *word)

@@ -95,6 +95,12 @@ const char *script_word(struct redis_backend *b, const redisReply *reply)
 	return word;
 }
 
+bool script_again(const char *word)
+{
+	return strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0 || strcmp(word, "OLD") == 0 ||
+	       strcmp(word, "LATE") == 0;
+}
+
 int script_errno(const char *word)
 {
 	static const struct {

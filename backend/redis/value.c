@@ -116,8 +116,7 @@ static void on_answer(void *arg, int err, const redisReply *reply)
 	struct rval *v = arg;
 	struct redis_backend *b = v->b;
 	const char *word = err || b->stopping ? "" : script_word(b, reply);
-	bool again = err == -EHOSTDOWN || strcmp(word, "INC") == 0 || strcmp(word, "GONE") == 0 ||
-		     strcmp(word, "OLD") == 0;
+	bool again = err == -EHOSTDOWN || script_again(word);
 
 	v->sent = false;
 	if (b->stopping)
