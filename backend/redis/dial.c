@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+static const char not_redis[] = "it does not speak as a Redis server does";
+
 static void resolve(struct wire *c, const struct host_port *at);
 
 static void on_slow(void *arg)
@@ -33,7 +35,10 @@ static void on_gone(const redisAsyncContext *ac, int status)
 	l->ac = NULL;
 	if (l->c) {
 		l->c->lanes[l->n] = NULL;
-		wire_fail(l->c, false, status == REDIS_OK ? "connection closed" : ac->errstr);
+		if (l->odd)
+			wire_fail(l->c, l->c->stage != STAGE_UP, not_redis);
+		else
+			wire_fail(l->c, false, status == REDIS_OK ? "connection closed" : ac->errstr);
 	}
 	free(l);
 }
@@ -72,6 +77,7 @@ static bool open_lane(struct wire *c, unsigned n, const char *ip, int port)
 	l->n = n;
 	ac->data = l;
 	c->lanes[n] = l;
+	wire_guard(l);
 	if (ip) {
 		setsockopt(ac->c.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		setsockopt(ac->c.fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
@@ -116,7 +122,7 @@ static bool step_ok(struct wire *c, const redisReply *r, int type)
 	}
 	if (r->type == type)
 		return true;
-	wire_fail(c, true, "it does not speak as a Redis server does");
+	wire_fail(c, true, not_redis);
 	return false;
 }
 

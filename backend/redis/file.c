@@ -32,14 +32,16 @@ static void run_tell(struct pl_task *task)
 static void on_open(struct fcall *f, int err, const redisReply *reply)
 {
 	struct lk_file *file = f->opening;
+	const char *ln;
 
 	f->opening = NULL;
 	if (err == 0) {
-		file->ln = strdup(reply_str(reply, 1));
-		err = file->ln ? 0 : -ENOMEM;
+		ln = reply_str(reply, 1);
+		file->ln = *ln && strlen(ln) <= LK_NAME_MAX ? strdup(ln) : NULL;
+		err = file->ln ? 0 : -EIO;
 	}
 	/* It may be open at the server, or become so: unless that said no. */
-	if (err == -EHOSTDOWN || err == -ENOMEM)
+	if (err == -EHOSTDOWN || err == -ENOMEM || err == -EIO)
 		fcall_close(f);
 	if (err) {
 		free(file);
@@ -155,10 +157,10 @@ void rf_on_lost(struct lk_backend *base, struct lk_file *file, void (*fn)(void *
 
 static void on_read(struct fcall *f, int err, const redisReply *reply)
 {
-	if (err)
-		f->cb.io(f->arg, err, NULL);
-	else
-		f->cb.io(f->arg, (ssize_t)reply->element[1]->len, reply->element[1]->str);
+	const char *data = NULL;
+	ssize_t n = err ? err : reply_bytes(reply, 1, f->size, &data);
+
+	f->cb.io(f->arg, n, data);
 }
 
 static void on_write(struct fcall *f, int err, const redisReply *reply)
@@ -201,6 +203,7 @@ int rf_read(struct lk_backend *base, struct lk_file *file, size_t size, off_t of
 	if (!f)
 		return err;
 	f->cb.io = cb;
+	f->size = size;
 	/* Past any file there is nothing, however far: the script counts in doubles. */
 	fcall_num(f, off > OFFSET_FAR ? OFFSET_FAR : off);
 	fcall_num(f, (int64_t)size);

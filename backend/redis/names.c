@@ -2,6 +2,7 @@
 #include "backend/redis/files.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,10 +128,10 @@ int rf_symlink(struct lk_backend *base, const char *target, const char *name, ui
 
 static void on_readlink(struct fcall *f, int err, const redisReply *reply)
 {
-	if (err)
-		f->cb.io(f->arg, err, NULL);
-	else
-		f->cb.io(f->arg, (ssize_t)reply->element[1]->len, reply->element[1]->str);
+	const char *data = NULL;
+	ssize_t n = err ? err : reply_bytes(reply, 1, PATH_MAX, &data);
+
+	f->cb.io(f->arg, n, data);
 }
 
 int rf_readlink(struct lk_backend *base, const char *name, lk_io_cb cb, void *arg)

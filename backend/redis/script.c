@@ -81,6 +81,15 @@ uint64_t reply_num(const redisReply *reply, size_t i)
 	return strtoull(reply_str(reply, i), NULL, 10);
 }
 
+ssize_t reply_bytes(const redisReply *reply, size_t i, size_t most, const char **data)
+{
+	if (reply->type != REDIS_REPLY_ARRAY || i >= reply->elements || reply->element[i]->type != REDIS_REPLY_STRING ||
+	    reply->element[i]->len > most)
+		return -EIO;
+	*data = reply->element[i]->str;
+	return (ssize_t)reply->element[i]->len;
+}
+
 const char *script_word(struct redis_backend *b, const redisReply *reply)
 {
 	const char *word = reply_str(reply, 0);

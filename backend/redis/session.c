@@ -61,6 +61,8 @@ static void sync_entry(struct redis_backend *b, const char *id, const char *reco
 	struct rwait *w = rwait_find(b, handle);
 	struct rhold *h = rhold_find(b, handle);
 
+	if (!*at)
+		return;
 	snprintf(kn, sizeof(kn), "%s", at);
 	if (*id && id[strlen(id) - 1] == 'f')
 		kn[0] = 'F';

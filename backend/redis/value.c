@@ -115,7 +115,8 @@ static void on_answer(void *arg, int err, const redisReply *reply)
 {
 	struct rval *v = arg;
 	struct redis_backend *b = v->b;
-	const char *word = err || b->stopping ? "" : script_word(b, reply);
+	const char *word = err || b->stopping ? "" : script_word(b, reply), *data = NULL;
+	ssize_t n = 0;
 	bool again = err == -EHOSTDOWN || script_again(word);
 
 	v->sent = false;
@@ -141,10 +142,12 @@ static void on_answer(void *arg, int err, const redisReply *reply)
 		err = script_errno(word);
 	if (err == -ESTALE && strcmp(word, "LOST") == 0)
 		rhold_lose(v->h, true);
+	if (err == 0 && v->op == VAL_READ)
+		n = reply_bytes(reply, 1, v->size, &data);
 	if (err)
 		end(v, err, NULL);
 	else if (v->op == VAL_READ)
-		end(v, (ssize_t)reply->element[1]->len, reply->element[1]->str);
+		end(v, n, data);
 	else if (v->op == VAL_SYNC && b->replicas)
 		replicate(v);
 	else

@@ -23,6 +23,7 @@ struct lane {
 	struct wire *c; /* NULL: of an attempt that is over */
 	redisAsyncContext *ac;
 	unsigned n;
+	bool odd; /* something came that a Redis server does not say */
 };
 
 struct call {
@@ -64,6 +65,9 @@ int wire_error(struct wire *c, const char *text);
 
 /* poll.c: has the loop watch the socket. 0 or -ENOMEM. */
 int wire_attach(redisAsyncContext *ac, struct pl_loop *loop);
+
+/* guard.c: what a server must not send is found before hiredis aborts for it; `odd` then, and the connection ends. */
+void wire_guard(struct lane *l);
 
 /* dial.c: one attempt to connect. */
 void dial(struct wire *c);

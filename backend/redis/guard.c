@@ -1,0 +1,73 @@
+/* What hiredis takes for granted of a server. It ends the program (an assert) when something comes that nobody asked
+ * for, or what is no message on a subscribed connection: so that is found while it is read, and ends the connection. */
+#include "backend/redis/wire_internal.h"
+
+#include <string.h>
+
+/* More than any answer has; an empty array of so many costs nothing but addresses. */
+#define ELEMENTS_MAX (1 << 24)
+
+/* The functions that every reader begins with. */
+static redisReplyObjectFunctions plain;
+
+/* A message is three things, and the first two are words. Nobody unsubscribes. */
+static bool is_message(const redisReadTask *task, int type, int elements, const char *text, size_t len)
+{
+	if (!task->parent)
+		return type == REDIS_REPLY_ERROR || (type == REDIS_REPLY_ARRAY && elements == 3);
+	if (task->parent->parent || task->idx > 1)
+		return true;
+	if (type != REDIS_REPLY_STRING)
+		return false;
+	return task->idx == 1 || (len == 9 && memcmp(text, "subscribe", 9) == 0) ||
+	       (len == 7 && memcmp(text, "message", 7) == 0);
+}
+
+static bool expected(const redisReadTask *task, int type, int elements, const char *text, size_t len)
+{
+	struct lane *l = task->privdata;
+	bool ok = elements <= ELEMENTS_MAX;
+
+	/* Answers to calls come first, on the subscribed connection too. */
+	if (ok && l->ac && !l->ac->replies.head)
+		ok = l->ac->c.flags & REDIS_SUBSCRIBED ? is_message(task, type, elements, text, len)
+						       : task->parent || type == REDIS_REPLY_ERROR;
+	if (!ok)
+		l->odd = true;
+	return ok;
+}
+
+static void *create_string(const redisReadTask *task, char *text, size_t len)
+{
+	return expected(task, task->type, 0, text, len) ? plain.createString(task, text, len) : NULL;
+}
+
+static void *create_array(const redisReadTask *task, int elements)
+{
+	return expected(task, REDIS_REPLY_ARRAY, elements, "", 0) ? plain.createArray(task, elements) : NULL;
+}
+
+static void *create_integer(const redisReadTask *task, long long value)
+{
+	return expected(task, REDIS_REPLY_INTEGER, 0, "", 0) ? plain.createInteger(task, value) : NULL;
+}
+
+static void *create_nil(const redisReadTask *task)
+{
+	return expected(task, REDIS_REPLY_NIL, 0, "", 0) ? plain.createNil(task) : NULL;
+}
+
+void wire_guard(struct lane *l)
+{
+	static redisReplyObjectFunctions guarded = { .createString = create_string,
+						     .createArray = create_array,
+						     .createInteger = create_integer,
+						     .createNil = create_nil };
+	redisReader *reader = l->ac->c.reader;
+
+	if (reader->fn != &guarded)
+		plain = *reader->fn;
+	guarded.freeObject = plain.freeObject;
+	reader->fn = &guarded;
+	reader->privdata = l;
+}
