@@ -131,6 +131,7 @@ struct redis_backend {
 	uint64_t watch_since;		     /* server ms since when our clock agrees with the server's */
 	uint64_t floor;			     /* highest token seen */
 	bool differed;			     /* the server had another number of our handles, at the last beat */
+	uint64_t told, heard;		     /* server ms of our last beat, as its answer and as our channel have it */
 	uint64_t granted_seen, granted_said; /* grants published to us: received; told by the last beat */
 	unsigned claims;		     /* not answered yet */
 	uint64_t claims_sent;		     /* pl_now() of the hello before them */

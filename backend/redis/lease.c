@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RETRY_TIME (100 * PL_MS)
 #define SECONDS(ns) ((double)(ns) / (double)PL_SEC)
 
 static uint64_t margin(const struct redis_backend *b)
@@ -136,6 +137,7 @@ static void send_beat(struct redis_backend *b);
 static void on_beat_due(void *arg)
 {
 	struct redis_backend *b = arg;
+	uint64_t since;
 
 	b->beat_timer = NULL;
 	if (b->state != SESSION_UP)
@@ -143,6 +145,16 @@ static void on_beat_due(void *arg)
 	if (b->beat_pending && pl_now(b->base.loop) - b->beat_pending > b->ttl_ns / 2) {
 		b->beat_pending = 0;
 		wire_reset(b->conn, "the server does not answer");
+		return;
+	}
+	/* Each connection may be dead by itself: a firewall that has forgotten it tells nobody. */
+	since = wire_owed_since(b->conn, LANE_COMMANDS);
+	if (since && pl_now(b->base.loop) - since > b->ttl_ns / 2) {
+		wire_reset(b->conn, "the server answers heartbeats only");
+		return;
+	}
+	if (b->heard < b->told) {
+		wire_reset(b->conn, "the subscription is dead");
 		return;
 	}
 	send_beat(b);
@@ -259,8 +271,11 @@ static void on_beat(void *arg, int err, const redisReply *reply)
 	struct redis_backend *b = t->b;
 
 	if (err || !beat_counts(t)) {
-		if (beat_counts(t))
+		if (beat_counts(t) && !b->stopping) {
 			b->beat_pending = 0;
+			/* It may be about to end, as -BUSY does: there are not many beats in a lease. */
+			lease_arm(b, &b->extra_timer, RETRY_TIME, on_extra);
+		}
 		free(t);
 		return;
 	}
@@ -269,7 +284,7 @@ static void on_beat(void *arg, int err, const redisReply *reply)
 		free(t);
 		return;
 	}
-	t->server_ms = reply_num(reply, 1);
+	t->server_ms = b->told = reply_num(reply, 1);
 	beat_news(b, reply);
 	if (b->replicas)
 		wait_for_replicas(t);

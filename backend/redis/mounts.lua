@@ -91,6 +91,7 @@ function ops.beat()
 	end
 	sweep()
 	clean_old()
+	tell(sid, 'b ' .. sid .. ' ' .. int(now))
 	local answer = { 'OK', int(now), call('HGET', M(sid), 'ng'), head[6] or '0', int(next_chance()),
 		tostring(call('HLEN', I(sid))), call('HGET', M(sid), 'nw') or '0' }
 	local broken = call('SMEMBERS', B(sid))

@@ -55,6 +55,10 @@ static void on_party(struct redis_backend *b, char what, char *rest)
 	/* Of a session that is over: nothing is believed of it. */
 	if (!sid || !handle || strcmp(sid, b->sid) != 0)
 		return;
+	if (what == 'b') {
+		b->heard = number;
+		return;
+	}
 	range = rrange_find(b, number);
 	w = rwait_find(b, number);
 	h = rhold_find(b, number);

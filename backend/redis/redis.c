@@ -213,6 +213,8 @@ static int connect_first(struct redis_backend *b, const struct lk_redis_config *
 		.channels = { b->channel_mount, b->channel_all },
 		.quiet = &b->starting,
 		.attempt_ns = ATTEMPT_TIME,
+		/* A lease must see several. */
+		.retry_ns = b->ttl_ns / 10 < PL_SEC ? b->ttl_ns / 10 : PL_SEC,
 		.up = on_up,
 		.down = on_down,
 		.message = on_message,
@@ -232,6 +234,8 @@ static int connect_first(struct redis_backend *b, const struct lk_redis_config *
 	snprintf(why, size, "%s: %s", wire_where(b->conn), b->why);
 	if (!config->nofail)
 		return -EHOSTDOWN;
+	/* One that refused us is still connected. */
+	wire_reset(b->conn, b->why);
 	pl_log(PL_WARN, "%s; mounted all the same, trying again", why);
 	return 0;
 }

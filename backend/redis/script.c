@@ -95,6 +95,9 @@ const char *script_word(struct redis_backend *b, const redisReply *reply)
 	const char *word = reply_str(reply, 0);
 
 	b->contact = pl_wall(b->base.loop);
+	/* While a hello is under way its answer says more than those to calls that were sent before it. */
+	if (b->state != SESSION_UP)
+		return word;
 	if (strcmp(word, "INC") == 0) {
 		session_again(b);
 	} else if (strcmp(word, "GONE") == 0) {

@@ -245,7 +245,9 @@ static void begin(const struct greeting *t)
 	b->was_down = false;
 	b->said_why[0][0] = b->said_why[1][0] = '\0';
 	b->state = SESSION_UP;
+	wire_settled(b->conn);
 	b->beat_pending = 0;
+	b->told = 0;
 	if (renewed || !t->known) {
 		drop_waiters_places(b);
 		releases_drop(b);
@@ -281,6 +283,18 @@ static void begin(const struct greeting *t)
 		pl_loop_stop(b->base.loop);
 }
 
+/* The server could not do now what a session begins with (-BUSY, say), and the connection may stand: a new one
+ * begins again. */
+static void begin_again(struct redis_backend *b)
+{
+	char why[sizeof(b->why)];
+
+	if (!*wire_said(b->conn) || b->stopping)
+		return;
+	snprintf(why, sizeof(why), "%s", wire_said(b->conn));
+	wire_reset(b->conn, why);
+}
+
 /* Of the last hello, and still wanted? */
 static bool greeting_counts(const struct greeting *t)
 {
@@ -304,6 +318,8 @@ static void on_replicas(void *arg, int err, const redisReply *reply)
 			snprintf(b->why, sizeof(b->why), "fewer than %u replicas confirm the lease", b->replicas);
 			wire_reset(b->conn, b->why);
 		}
+	} else if (err && t->seq == b->hellos) {
+		begin_again(b);
 	}
 	free(t);
 }
@@ -314,7 +330,10 @@ static void on_hello(void *arg, int err, const redisReply *reply)
 	struct redis_backend *b = t->b;
 
 	if (err == -EHOSTDOWN || !greeting_counts(t)) {
-		free(t); /* another follows */
+		/* Another follows, with another connection at the latest. */
+		if (err == -EHOSTDOWN && t->seq == b->hellos)
+			begin_again(b);
+		free(t);
 		return;
 	}
 	b->contact = pl_wall(b->base.loop);
@@ -338,6 +357,20 @@ static void on_hello(void *arg, int err, const redisReply *reply)
 	free(t);
 }
 
+static void on_slow(void *arg)
+{
+	struct redis_backend *b = arg;
+
+	b->beat_timer = NULL;
+	wire_reset(b->conn, "no answer");
+}
+
+/* An answer with which a session begins must come in time: no heartbeat watches over the connection yet. */
+static void expect(struct redis_backend *b)
+{
+	lease_arm(b, &b->beat_timer, b->conn_config.attempt_ns + (b->replicas ? b->ttl_ns / 4 : 0), on_slow);
+}
+
 static void hello(struct redis_backend *b)
 {
 	struct greeting *t = calloc(1, sizeof(*t));
@@ -348,6 +381,7 @@ static void hello(struct redis_backend *b)
 		wire_reset(b->conn, "out of memory");
 		return;
 	}
+	expect(b);
 	t->b = b;
 	t->seq = ++b->hellos; /* also makes the server deaf to what old connections still send */
 	t->sent = pl_now(b->base.loop);
@@ -373,8 +407,10 @@ static void on_memory_info(void *arg, int err, const redisReply *reply)
 	struct redis_backend *b = arg;
 	const char *policy = !err && reply->type == REDIS_REPLY_STRING ? strstr(reply->str, "maxmemory_policy:") : NULL;
 
-	if (err == -EHOSTDOWN)
+	if (err == -EHOSTDOWN) {
+		begin_again(b);
 		return;
+	}
 	if (policy && strncmp(policy + 17, "allkeys", 7) == 0) {
 		snprintf(b->why, sizeof(b->why), "its maxmemory-policy (%.*s) may evict locks: set noeviction",
 			 (int)strcspn(policy + 17, "\r\n"), policy + 17);
@@ -391,6 +427,7 @@ void session_up(struct redis_backend *b, const char *run_id)
 	snprintf(b->run_id, sizeof(b->run_id), "%s", run_id);
 	b->fatal = false;
 	b->state = SESSION_HELLO;
+	expect(b);
 	(void)wire_command(b->conn, LANE_COMMANDS, 2, argv, NULL, on_memory_info, b);
 }
 

@@ -56,7 +56,7 @@ static void run_failed(struct pl_task *task)
 	c->config.down(c->config.ctx, c->why, c->fatal);
 	pl_timer_stop(c->config.loop, c->timer);
 	c->timer = pl_timer_start(c->config.loop, c->backoff, on_retry, c);
-	c->backoff = c->backoff * 2 > RETRY_LAST ? RETRY_LAST : c->backoff * 2;
+	c->backoff = c->backoff * 2 > c->config.retry_ns ? c->config.retry_ns : c->backoff * 2;
 }
 
 /* Everything that goes wrong. The connections are dropped from a turn of their
@@ -105,7 +105,7 @@ int wire_error(struct wire *c, const char *text)
 		{ "BUSY", -EHOSTDOWN, false, false },	    { "NOAUTH", -EHOSTDOWN, true, true },
 		{ "WRONGPASS", -EHOSTDOWN, true, true },    { "NOPERM", -EACCES, false, true },
 		{ "OOM", -ENOSPC, false, false },	    { "MISCONF", -ENOSPC, false, false },
-		{ "UNKILLABLE", -EHOSTDOWN, false, false },
+		{ "UNKILLABLE", -EHOSTDOWN, false, false }, { "NOREPLICAS", -EHOSTDOWN, false, false },
 	};
 	size_t i, len;
 
@@ -140,9 +140,12 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *arg)
 
 	(void)ac;
 	DL_DELETE(c->calls, call);
-	if (!r)
+	c->owed[call->lane]--;
+	c->owed_since[call->lane] = pl_now(c->config.loop);
+	if (!r) {
 		err = -EHOSTDOWN;
-	else if (r->type == REDIS_REPLY_ERROR)
+		c->said[0] = '\0';
+	} else if (r->type == REDIS_REPLY_ERROR)
 		err = wire_error(c, r->str);
 	else if (call->script && (r->type != REDIS_REPLY_ARRAY || r->elements == 0))
 		err = -EIO;
@@ -169,6 +172,8 @@ static int send_call(struct wire *c, enum wire_lane lane, bool script, int argc,
 		return -EHOSTDOWN;
 	}
 	DL_APPEND(c->calls, call);
+	if (c->owed[lane]++ == 0)
+		c->owed_since[lane] = pl_now(c->config.loop);
 	return 0;
 }
 
@@ -251,6 +256,16 @@ void wire_free(struct wire *c)
 bool wire_is_up(const struct wire *c)
 {
 	return c->stage == STAGE_UP;
+}
+
+void wire_settled(struct wire *c)
+{
+	c->backoff = RETRY_FIRST;
+}
+
+uint64_t wire_owed_since(const struct wire *c, enum wire_lane lane)
+{
+	return c->owed[lane] ? c->owed_since[lane] : 0;
 }
 
 void wire_reset(struct wire *c, const char *why)

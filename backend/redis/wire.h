@@ -32,6 +32,7 @@ struct wire_config {
 	const char *channels[4];    /* to subscribe to; NULL ends */
 	const bool *quiet;	    /* while true, errors are told by callbacks and `down` only, not in the log */
 	uint64_t attempt_ns;	    /* one attempt to connect takes at most this */
+	uint64_t retry_ns;	    /* and between two there is at most this */
 	/* Everything is connected, the channels are subscribed, the scripts are loaded. run_id: of the server. */
 	void (*up)(void *ctx, const char *run_id);
 	/* why: one line for the log, without a password. fatal: trying again cannot help without
@@ -42,8 +43,8 @@ struct wire_config {
 };
 
 /* err 0 with the reply; -EHOSTDOWN: lost on the way, or -LOADING, -BUSY, -READONLY, -MASTERDOWN, -CLUSTERDOWN,
- * -TRYAGAIN (connection goes down where another server may be right); -EACCES: -NOPERM; -ENOSPC: -OOM, -MISCONF; -EIO:
- * any other error (logged). The reply is valid only inside. */
+ * -TRYAGAIN, -NOREPLICAS (connection goes down where another server may be right); -EACCES: -NOPERM; -ENOSPC: -OOM,
+ * -MISCONF; -EIO: any other error (logged). The reply is valid only inside. */
 typedef void (*wire_cb)(void *arg, int err, const redisReply *reply);
 
 /* Starts the first attempt from the loop. 0, -EINVAL with *why (static or in c) for a source that cannot be understood,
@@ -63,7 +64,11 @@ int wire_command(struct wire *c, enum wire_lane lane, int argc, const char *cons
 void wire_finish(struct wire *c, const bool *done, uint64_t time_ns);
 /* Drops the connections and tries anew, as if they had broken. */
 void wire_reset(struct wire *c, const char *why);
-/* The last error that the server answered with, "" for none. */
+/* The server is one that we can work with: should it go, the next attempt is soon. */
+void wire_settled(struct wire *c);
+/* pl_now() since when it owes an answer on this lane, and gave none; 0: it owes none. */
+uint64_t wire_owed_since(const struct wire *c, enum wire_lane lane);
+/* The last error that the server answered with, "" when none came or the connection was lost since. */
 const char *wire_said(const struct wire *c);
 /* "redis://host:port/db" as connected or to be connected; no secrets. */
 const char *wire_where(const struct wire *c);

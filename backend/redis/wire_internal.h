@@ -12,7 +12,6 @@
 #include <uv.h>
 
 #define RETRY_FIRST (50 * PL_MS)
-#define RETRY_LAST PL_SEC
 #define LANES 3
 #define LANE_CHANNELS 2
 
@@ -30,6 +29,7 @@ struct call {
 	struct wire *c;
 	wire_cb cb;
 	void *arg;
+	enum wire_lane lane;
 	bool script;
 	struct call *prev, *next;
 };
@@ -54,6 +54,8 @@ struct wire {
 	bool fatal, freeing;
 	uint64_t backoff;
 	struct call *calls;
+	unsigned owed[LANES]; /* calls without an answer */
+	uint64_t owed_since[LANES];
 	struct pl_log_limit log;
 };
 
