@@ -104,7 +104,7 @@ static void step_done(struct wire *c)
 	if (--c->steps)
 		return;
 	c->stage = STAGE_UP;
-	c->backoff = RETRY_FIRST;
+	c->was_up = true;
 	pl_timer_stop(c->config.loop, c->timer);
 	c->timer = NULL;
 	c->config.up(c->config.ctx, c->run_id);
@@ -296,6 +296,14 @@ static void ask_sentinel(struct wire *c)
 
 /* --- resolving --- */
 
+static void have_ip(struct wire *c)
+{
+	if (c->stage == STAGE_SENTINEL)
+		ask_sentinel(c);
+	else
+		connect_all(c, c->ip);
+}
+
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 {
 	struct resolving *r = (struct resolving *)req;
@@ -305,17 +313,20 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 
 	if (c) {
 		c->resolving = NULL;
+		c->found[0] = '\0';
 		if (err == 0 && res->ai_family == AF_INET6)
 			err = uv_ip6_name((struct sockaddr_in6 *)res->ai_addr, c->ip, sizeof(c->ip));
 		else if (err == 0)
 			err = uv_ip4_name((struct sockaddr_in *)res->ai_addr, c->ip, sizeof(c->ip));
-		if (err) {
+		if (c->stage != STAGE_RESOLVE && c->stage != STAGE_SENTINEL) {
+			/* Between two attempts. */
+			if (err == 0)
+				memcpy(c->found, r->host, sizeof(c->found));
+		} else if (err) {
 			snprintf(why, sizeof(why), "its name cannot be resolved: %s", uv_strerror(err));
 			wire_fail(c, false, why);
-		} else if (c->stage == STAGE_SENTINEL) {
-			ask_sentinel(c);
 		} else {
-			connect_all(c, c->ip);
+			have_ip(c);
 		}
 	}
 	uv_freeaddrinfo(res);
@@ -325,16 +336,28 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 static void resolve(struct wire *c, const struct host_port *at)
 {
 	const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-	struct resolving *r = calloc(1, sizeof(*r));
+	struct resolving *r;
 
 	if (at == &c->address.at)
 		c->stage = STAGE_RESOLVE;
+	if (*c->found && strcmp(c->found, at->host) == 0) {
+		c->found[0] = '\0'; /* once: it may have moved by the next time */
+		have_ip(c);
+		return;
+	}
+	if (c->resolving && strcmp(c->resolving->host, at->host) == 0)
+		return;
+	if (c->resolving)
+		c->resolving->c = NULL;
+	c->resolving = NULL;
+	r = calloc(1, sizeof(*r));
 	if (!r || uv_getaddrinfo(pl_loop_uv(c->config.loop), &r->req, on_resolved, at->host, NULL, &hints) != 0) {
 		free(r);
 		wire_fail(c, false, "out of memory");
 		return;
 	}
 	r->c = c;
+	memcpy(r->host, at->host, sizeof(r->host));
 	c->resolving = r;
 }
 

@@ -53,6 +53,10 @@ static void run_failed(struct pl_task *task)
 	struct wire *c = (struct wire *)((char *)task - offsetof(struct wire, failed));
 
 	drop_lanes(c);
+	/* The node that MOVED named may be gone: then the first one is asked again. */
+	if (!c->was_up)
+		c->address = c->home;
+	c->was_up = false;
 	c->config.down(c->config.ctx, c->why, c->fatal);
 	pl_timer_stop(c->config.loop, c->timer);
 	c->timer = pl_timer_start(c->config.loop, c->backoff, on_retry, c);
@@ -68,9 +72,6 @@ void wire_fail(struct wire *c, bool fatal, const char *why)
 	snprintf(c->why, sizeof(c->why), "%s", why);
 	c->fatal = fatal;
 	c->stage = STAGE_IDLE;
-	if (c->resolving)
-		c->resolving->c = NULL;
-	c->resolving = NULL;
 	pl_timer_stop(c->config.loop, c->timer);
 	c->timer = NULL;
 	c->failed.run = run_failed;
@@ -80,11 +81,18 @@ void wire_fail(struct wire *c, bool fatal, const char *why)
 /* Follows MOVED: the cluster says where our slot is. */
 static void moved(struct wire *c, const char *text)
 {
-	const char *at = strrchr(text, ' ');
-	struct host_port to;
+	const char *at = strrchr(text, ' '), *colon = strrchr(text, ':');
+	size_t len = at && colon > at ? (size_t)(colon - at - 1) : 0;
+	long port = colon ? strtol(colon + 1, NULL, 10) : 0;
+	struct host_port *to = &c->address.at;
 
-	if (at && address_host_port(at + 1, strlen(at + 1), 6379, &to) && !*c->address.path) {
-		c->address.at = to;
+	if (at && colon > at && port > 0 && port <= 65535 && len < sizeof(to->host) && !*c->address.path) {
+		/* Without a host, or with one that is not known: the host that answered. */
+		if (len && at[1] != '?') {
+			memcpy(to->host, at + 1, len);
+			to->host[len] = '\0';
+		}
+		to->port = (int)port;
 		c->address.n_sentinels = 0;
 	}
 	wire_fail(c, false, text);
@@ -167,6 +175,7 @@ static int send_call(struct wire *c, enum wire_lane lane, bool script, int argc,
 	call->cb = cb;
 	call->arg = arg;
 	call->script = script;
+	call->lane = lane;
 	if (redisAsyncCommandArgv(c->lanes[lane]->ac, on_reply, call, argc, argv, argvlen) != REDIS_OK) {
 		free(call);
 		return -EHOSTDOWN;
@@ -226,6 +235,7 @@ int wire_new(const struct wire_config *config, struct wire **out, const char **w
 		return err;
 	}
 	c->config = *config;
+	c->home = c->address;
 	c->backoff = RETRY_FIRST;
 	address_show(&c->address, c->where, sizeof(c->where));
 	c->timer = pl_timer_start(config->loop, 0, on_retry, c);

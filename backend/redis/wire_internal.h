@@ -37,21 +37,23 @@ struct call {
 struct resolving {
 	uv_getaddrinfo_t req;
 	struct wire *c; /* NULL: nobody wants it any more */
+	char host[sizeof(((struct host_port *)NULL)->host)];
 };
 
 struct wire {
 	struct wire_config config;
-	struct address address;
+	struct address address, home; /* home: as it was asked for, before any MOVED */
 	char where[512], ip[64], sha[WIRE_SCRIPTS][48], run_id[64], why[320];
 	char *password;
 	enum stage stage;
 	struct lane *lanes[LANES]; /* [0] is Sentinel's while asking that */
 	unsigned sentinel, steps;
-	struct resolving *resolving;
-	struct pl_timer *timer; /* of the attempt, or until the next */
-	struct pl_task failed;	/* `down` comes from a turn of its own */
-	char said[256];		/* the last error reply */
-	bool fatal, freeing;
+	struct resolving *resolving; /* goes on beyond the attempt that began it: it may take longer */
+	char found[sizeof(((struct host_port *)NULL)->host)]; /* whose address is in ip, from such a one; or "" */
+	struct pl_timer *timer;				      /* of the attempt, or until the next */
+	struct pl_task failed;				      /* `down` comes from a turn of its own */
+	char said[256];					      /* the last error reply */
+	bool fatal, freeing, was_up;			      /* was_up: this attempt succeeded */
 	uint64_t backoff;
 	struct call *calls;
 	unsigned owed[LANES]; /* calls without an answer */
