@@ -20,6 +20,7 @@ struct search {
 	struct node *node; /* the party's, or its parent when looking up */
 	struct fuse_file_info fi;
 	found_fn found;
+	uint64_t as_of; /* 0: the view is of now */
 	char name[256];
 };
 
@@ -42,6 +43,7 @@ static void have_view(void *arg, int err, const struct lk_view *v)
 	}
 	if (err == 0 && i == n)
 		err = -ENOENT;
+	f->as_of = err == 0 && v->partial ? v->as_of : 0;
 	if (err)
 		reply_err(f->req, err);
 	else
@@ -184,8 +186,8 @@ static void open_found(struct search *f, const struct lk_party *p, unsigned posi
 	struct handle *h = handle_new(s, f->node, H_TEXT);
 
 	if (h)
-		h->text = f->node->waiters ? render_waiter(p, position, pl_wall(s->loop), &h->text_len)
-					   : render_holder(p, pl_wall(s->loop), &h->text_len);
+		h->text = f->node->waiters ? render_waiter(p, position, pl_wall(s->loop), f->as_of, &h->text_len)
+					   : render_holder(p, pl_wall(s->loop), f->as_of, &h->text_len);
 	if (!h || !h->text) {
 		if (h)
 			handle_free(h);

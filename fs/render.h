@@ -20,9 +20,9 @@ struct render_info {
 
 /* holders/.../HOST:PID and waiters/.../0001:HOST:PID: `key: value` lines
  * (host pid uid gid comm mode since held_for token slot; waiters: waiting_for
- * instead of held_for, position, and no token). */
-char *render_holder(const struct lk_party *p, uint64_t now, size_t *len);
-char *render_waiter(const struct lk_party *p, unsigned position, uint64_t now, size_t *len);
+ * instead of held_for, position, and no token). as_of: wall ns when that was known, 0 for now. */
+char *render_holder(const struct lk_party *p, uint64_t now, uint64_t as_of, size_t *len);
+char *render_waiter(const struct lk_party *p, unsigned position, uint64_t now, uint64_t as_of, size_t *len);
 
 /* The file names of n parties, in their order: "HOST:PID", or "HOST:PID:n"
  * (n = 2, 3, ...) from the second party of that HOST:PID on; waiters get the

@@ -27,7 +27,17 @@ static void print_since(FILE *f, const struct lk_party *p, const char *span_key,
 	(void)fprintf(f, "since: %s\n%s: %s\n", since, span_key, span);
 }
 
-char *render_holder(const struct lk_party *p, uint64_t now, size_t *len)
+static void print_as_of(FILE *f, uint64_t as_of)
+{
+	char text[TEXT_TIME_MAX];
+
+	if (!as_of)
+		return;
+	text_time(as_of, text);
+	(void)fprintf(f, "as_of: %s\n", text);
+}
+
+char *render_holder(const struct lk_party *p, uint64_t now, uint64_t as_of, size_t *len)
 {
 	char *buf = NULL;
 	FILE *f = open_memstream(&buf, len);
@@ -39,10 +49,11 @@ char *render_holder(const struct lk_party *p, uint64_t now, size_t *len)
 	(void)fprintf(f, "token: %llu\n", (unsigned long long)p->token);
 	if (p->kind == LK_SEM)
 		(void)fprintf(f, "slot: %u\n", p->slot);
+	print_as_of(f, as_of);
 	return text_finish(f, &buf);
 }
 
-char *render_waiter(const struct lk_party *p, unsigned position, uint64_t now, size_t *len)
+char *render_waiter(const struct lk_party *p, unsigned position, uint64_t now, uint64_t as_of, size_t *len)
 {
 	char *buf = NULL;
 	FILE *f = open_memstream(&buf, len);
@@ -56,6 +67,7 @@ char *render_waiter(const struct lk_party *p, unsigned position, uint64_t now, s
 		(void)fprintf(f, "slot: %u\n", p->slot_lo);
 	else if (p->kind == LK_SEM && p->slot_hi > p->slot_lo)
 		(void)fprintf(f, "slots: %u-%u\n", p->slot_lo, p->slot_hi - 1);
+	print_as_of(f, as_of);
 	return text_finish(f, &buf);
 }
 

@@ -2,6 +2,7 @@
  * itself is shown, marked as of when. */
 #include "backend/redis/internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,7 +84,7 @@ static int ask(struct rlook *l, const char *op, const char *name, wire_cb cb)
 struct seen_party {
 	struct lk_party p;
 	char host[LK_HOST_MAX];
-	const char *kn;
+	char id[SID_MAX + 24]; /* of one of ours */
 };
 
 static bool read_party(const redisReply *entry, struct seen_party *s, bool *holder, const char *mount)
@@ -135,8 +136,7 @@ static void view_here(struct rlook *l)
 	HASH_ITER(hh, b->holds, hold, htmp) {
 		if (!h || hold->pub.kind != l->kind || (!l->all && strcmp(hold->pub.name, l->name) != 0))
 			continue;
-		h[nh].p = (struct lk_party){ .id = "",
-					     .owner = hold->pub.owner,
+		h[nh].p = (struct lk_party){ .owner = hold->pub.owner,
 					     .kind = l->kind,
 					     .name = hold->pub.name,
 					     .mode = hold->pub.mode,
@@ -144,13 +144,14 @@ static void view_here(struct rlook *l)
 					     .token = hold->pub.token,
 					     .since = hold->pub.since,
 					     .here = true };
+		snprintf(h[nh].id, sizeof(h[nh].id), "%s/%" PRIu64, b->sid, hold->handle);
+		h[nh].p.id = h[nh].id;
 		memcpy(h[nh++].host, b->base.host, LK_HOST_MAX);
 	}
 	HASH_ITER(hh, b->waits, wait, wtmp) {
 		if (!w || wait->req->kind != l->kind || (!l->all && strcmp(wait->req->name, l->name) != 0))
 			continue;
-		w[nw].p = (struct lk_party){ .id = "",
-					     .owner = wait->req->owner,
+		w[nw].p = (struct lk_party){ .owner = wait->req->owner,
 					     .kind = l->kind,
 					     .name = wait->req->name,
 					     .mode = wait->req->mode,
@@ -158,6 +159,8 @@ static void view_here(struct rlook *l)
 					     .slot_hi = wait->req->slot_hi,
 					     .since = wait->req->asked,
 					     .here = true };
+		snprintf(w[nw].id, sizeof(w[nw].id), "%s/%" PRIu64, b->sid, wait->handle);
+		w[nw].p.id = w[nw].id;
 		memcpy(w[nw++].host, b->base.host, LK_HOST_MAX);
 	}
 	answer_view(l, h, nh, w, nw, true);

@@ -7,7 +7,7 @@ static void test_holder(void **state)
 {
 	struct lk_party p = party("job", 4711);
 	size_t len = 0;
-	char *text = render_holder(&p, T0 + 3299 * PL_MS, &len);
+	char *text = render_holder(&p, T0 + 3299 * PL_MS, 0, &len);
 
 	(void)state;
 	assert_string_equal(text, "host: alpha\npid: 4711\nuid: 1000\ngid: 100\ncomm: make\nmode: exclusive\n"
@@ -17,7 +17,7 @@ static void test_holder(void **state)
 	p.kind = LK_SEM;
 	p.slot = 3;
 	p.mode = LK_SHARED;
-	text = render_holder(&p, T0, &len);
+	text = render_holder(&p, T0, 0, &len);
 	has(text, "slot: 3\n");
 	has(text, "mode: shared\n");
 	free(text);
@@ -30,7 +30,7 @@ static void span_is(uint64_t since, uint64_t now, const char *line)
 	char *text;
 
 	p.since = since;
-	text = render_holder(&p, now, &len);
+	text = render_holder(&p, now, 0, &len);
 	has(text, line);
 	free(text);
 }
@@ -58,7 +58,7 @@ static void test_time_zone(void **state)
 	(void)state;
 	assert_int_equal(setenv("TZ", "XST-05:30", 1), 0);
 	tzset();
-	text = render_holder(&p, T0, &len);
+	text = render_holder(&p, T0, 0, &len);
 	assert_int_equal(setenv("TZ", "UTC", 1), 0);
 	tzset();
 	has(text, "since: 2026-11-23T16:50:05+05:30\n");
@@ -69,7 +69,7 @@ static void test_waiter(void **state)
 {
 	struct lk_party p = party("job", 4711);
 	size_t len;
-	char *text = render_waiter(&p, 12, T0 + 90 * PL_SEC, &len);
+	char *text = render_waiter(&p, 12, T0 + 90 * PL_SEC, 0, &len);
 
 	(void)state;
 	assert_string_equal(text, "host: alpha\npid: 4711\nuid: 1000\ngid: 100\ncomm: make\nmode: exclusive\n"
@@ -78,11 +78,11 @@ static void test_waiter(void **state)
 	p.kind = LK_SEM;
 	p.slot_lo = 2;
 	p.slot_hi = 3;
-	text = render_waiter(&p, 1, T0, &len);
+	text = render_waiter(&p, 1, T0, 0, &len);
 	has(text, "slot: 2\n");
 	free(text);
 	p.slot_hi = 8;
-	text = render_waiter(&p, 1, T0, &len);
+	text = render_waiter(&p, 1, T0, 0, &len);
 	has(text, "slots: 2-7\n");
 	free(text);
 }
@@ -95,12 +95,12 @@ static void test_one_line_stays_one_line(void **state)
 
 	(void)state;
 	(void)snprintf(p.owner.comm, sizeof(p.owner.comm), "a\ntoken: 9\\\x1b\xff");
-	text = render_holder(&p, T0, &len);
+	text = render_holder(&p, T0, 0, &len);
 	has(text, "comm: a\\x0atoken: 9\\x5c\\x1b\\xff\nmode");
 	free(text);
 	/* C1 control as UTF-8; a letter stays. */
 	(void)snprintf(p.owner.comm, sizeof(p.owner.comm), "\xc2\x9b\xc3\xa9");
-	text = render_holder(&p, T0, &len);
+	text = render_holder(&p, T0, 0, &len);
 	has(text, "comm: \\xc2\\x9b\xc3\xa9\n");
 	free(text);
 }
