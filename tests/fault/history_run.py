@@ -25,6 +25,7 @@ SUPPORT = os.path.join(os.path.dirname(HERE), "support")
 sys.path.insert(0, SUPPORT)
 
 import history  # noqa: E402
+from cutproxy import TO_CLIENT, TO_SERVER, CutProxy  # noqa: E402
 from history_client import HOMES, LOCKS, SEM  # noqa: E402
 from lockclient import process_state, wait_until  # noqa: E402
 from plockmount import Mount, sanitizer_logs  # noqa: E402
@@ -37,8 +38,8 @@ PREFIX = "history"
 CLIENT_END = 20.0
 
 # How often each is chosen.
-REDIS_FAULTS = {"stop_mount": 6, "kill_mount": 3, "kill_client": 6, "cut_normal": 3, "cut_pubsub": 2, "stop_server": 3,
-                "restart_server": 1, "script_flush": 2, "flushall": 1}
+REDIS_FAULTS = {"stop_mount": 6, "kill_mount": 3, "kill_client": 6, "partition": 5, "cut_normal": 3, "cut_pubsub": 2,
+                "stop_server": 3, "restart_server": 1, "script_flush": 2, "flushall": 1}
 FILE_FAULTS = {"stop_mount": 4, "kill_mount": 3, "kill_client": 6}
 
 
@@ -59,6 +60,7 @@ class Run:
         self.reports = set(sanitizer_logs())
         self.server = None
         self.mounts = []
+        self.proxies = []
         self.clients = {}
         self.logs = []
         self.events = []
@@ -74,11 +76,13 @@ class Run:
         if self.backend == "redis":
             self.server = RedisServer().start()
             self.server.settle(PREFIX, int(TTL * 1000))
-            source = self.server.unix_url()
             opts = f"prefix={PREFIX},ttl={TTL * 1000:.0f}ms,nofail"
         else:
             os.makedirs(source, mode=0o711)
         for i in range(MOUNTS):
+            if self.backend == "redis":
+                self.proxies.append(CutProxy(self.server.port).start())
+                source = self.proxies[i].url()
             m = HistoryMount(source, os.path.join(self.work, f"mnt{i}"), opts)
             m.program = self.program
             self.mounts.append(m.start())
@@ -148,6 +152,19 @@ class Run:
         self.fault("kill_client", None, begun)
         # One whose mount is stopped dies when that goes on.
         self.start_client(number, life + 1)
+
+    def partition(self, i):
+        """The mount and the server do not hear each other, or one of them the other."""
+        key, proxy, begun = ("link", i), self.proxies[i], time.monotonic()
+        if key in self.busy:
+            return
+        proxy.cut(*self.dice.choice(((TO_SERVER,), (TO_CLIENT,), (TO_SERVER, TO_CLIENT))))
+        reset = self.dice.random() < 0.5
+
+        def mend():
+            proxy.mend(reset)
+            self.fault("partition", i, begun)
+        self.later(self.dice.uniform(0.1, self.dice.choice((0.6, 2.5))) * TTL, key, mend)
 
     def cut_normal(self, _):
         self._command("cut_normal", "CLIENT", "KILL", "TYPE", "normal")
@@ -263,6 +280,8 @@ class Run:
             wrong.append(m.clean_up())
         for proc, _ in self.clients.values():
             proc.wait()
+        for proxy in self.proxies:
+            proxy.end()
         if self.server:
             self.server.end()
         shutil.rmtree(self.work)

@@ -319,7 +319,7 @@ class History:
         since = hold.got - RECOVERY * self.ttl
         return sum(max(0.0, min(f["t1"], hold.lost) - max(f["t"], since)) for f in self.faults
                    if f["kind"] in ("stop_server", "restart_server") or
-                   (f["kind"] == "stop_mount" and f["target"] == hold.mount))
+                   (f["kind"] in ("stop_mount", "partition") and f["target"] == hold.mount))
 
     # --- waits ---
 
