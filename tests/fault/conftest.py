@@ -17,6 +17,7 @@ from mount_conftest import *  # noqa: E402,F401,F403
 
 from cutproxy import CutProxy  # noqa: E402
 from redisserver import RedisServer  # noqa: E402
+from respproxy import RespProxy  # noqa: E402
 
 
 @pytest.fixture
@@ -41,6 +42,20 @@ def proxies():
 
     def make(port):
         made.append(CutProxy(port).start())
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.end()
+
+
+@pytest.fixture
+def resp_proxies():
+    """A function that starts a proxy that understands what it passes on."""
+    made = []
+
+    def make(port):
+        made.append(RespProxy(port).start())
         return made[-1]
 
     yield make

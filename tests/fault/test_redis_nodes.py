@@ -175,6 +175,82 @@ def test_cluster_moved(cluster, mounts, clients):
     assert two.get("job", "locks") == b"value"
 
 
+def test_cluster_node_of_no_name(cluster, mounts, clients):
+    """A redirection that leaves the host out."""
+    owner, other = cluster(2)
+    settled(owner)
+    for node in (owner, other):
+        node.cli("CONFIG", "SET", "cluster-preferred-endpoint-type", "unknown-endpoint")
+    one, two = mounts(other.url(), opts=OPTS), mounts(owner.url(), opts=OPTS)
+    heals(one, two, *clients(2))
+
+
+def test_cluster_node_gone(cluster, mounts, clients):
+    """The node that a mount was sent to dies: it asks the one it was given at first, where the slot is by then."""
+    owner, other = cluster(2)
+    settled(owner)
+    m = mounts(other.url(), opts=OPTS + ",unavailable=2s")
+    a, = clients(1)
+    fd = a.hold(m.lock("job"))
+    token = token_of(a, fd)
+    watch_loss(a, fd)
+    gone = owner.cli("CLUSTER", "MYID")
+    owner.kill()
+    slot, ours = other.cli("CLUSTER", "KEYSLOT", "{%s}:g" % PREFIX), other.cli("CLUSTER", "MYID")
+    other.cli("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    other.cli("CLUSTER", "FORGET", gone)
+    other.cli("CLUSTER", "ADDSLOTS", slot)
+    assert ours in other.cli("CLUSTER", "NODES")
+
+    def works():
+        try:
+            return (a.hold(m.lock("again")),)
+        except OSError as e:
+            assert e.strerror == os.strerror(112)
+            return None
+    lost = a.answered(TTL * 2)
+    if lost:
+        a.wait()
+        check_lost(a, fd)
+    fd, = wait_until(works, 30.0)
+    assert token_of(a, fd) > token
+
+
+def test_cluster_ask(cluster, mounts, clients):
+    """While a slot migrates, its node sends those who ask to another for once: they wait until it has moved."""
+    owner, other = cluster(2)
+    settled(owner)
+    one, two = mounts(owner.url(), opts=OPTS), mounts(owner.url(), opts=OPTS)
+    a, b = clients(2)
+    fd = a.hold(one.lock("job"))
+    a.write(fd, b"by a", 0)
+    token = token_of(a, fd)
+    b.open(two.lock("job"))
+    two.wait_waiting("job", b)
+    slot = owner.cli("CLUSTER", "KEYSLOT", "{%s}:g" % PREFIX)
+    ids = {node: node.cli("CLUSTER", "MYID") for node in (owner, other)}
+    other.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[owner])
+    owner.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[other])
+    owner.cli("MIGRATE", "127.0.0.1", other.port, "{%s}:g" % PREFIX, 0, 1000)
+    wait_until(lambda: "ASK %s" % slot in one.log_text())
+    assert not b.answered()
+    while True:
+        keys = owner.cli("CLUSTER", "GETKEYSINSLOT", slot, 100).split()
+        if not keys:
+            break
+        owner.cli("MIGRATE", "127.0.0.1", other.port, "", 0, 1000, "KEYS", *keys)
+    for node in (other, owner):
+        node.cli("CLUSTER", "SETSLOT", slot, "NODE", ids[other])
+    wait_until(lambda: other.cli("HGET", "{%s}:g" % PREFIX, "inc").startswith(other.info("run_id")))
+    two.wait_holding("job", a)
+    assert a.fsync(fd) == 0 and a.read(fd, 10, 0) == b"by a" and not b.answered(TTL)
+    a.close(fd)
+    fd_b = b.wait()
+    assert token_of(b, fd_b) > token and b.read(fd_b, 10, 0) == b"by a"
+    b.close(fd_b)
+    heals(one, two, a, b)
+
+
 def test_cluster_slot_moves_while_held(cluster, mounts, clients):
     """The slot goes to another node without its keys: the holder claims its lock there."""
     owner, other = cluster(2)

@@ -17,9 +17,12 @@ def free_port():
 
 
 class RedisServer:
-    """`options` are redis.conf directives: save="", appendonly="yes", ..."""
+    """`options` are redis.conf directives: save="", appendonly="yes", ...
 
-    def __init__(self, port=None, host="127.0.0.1", sentinel=False, conf="", **options):
+    clock: its time of day can be set, by step().
+    """
+
+    def __init__(self, port=None, host="127.0.0.1", sentinel=False, conf="", clock=False, **options):
         self.dir = tempfile.mkdtemp(prefix="plockfs-redis-")
         os.chmod(self.dir, 0o755)
         self.port = port or free_port()
@@ -28,6 +31,7 @@ class RedisServer:
         self.sentinel = sentinel
         self.options = {"save": '""', **options}
         self.conf = conf
+        self.env = self._steppable() if clock else None
         self.proc = None
 
     # --- life ---
@@ -47,7 +51,8 @@ class RedisServer:
     def start(self, ready=True):
         argv = ["redis-server", self._write_conf()] + (["--sentinel"] if self.sentinel else [])
         with open(os.path.join(self.dir, "log"), "ab") as log:
-            self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                         env=self.env)
         if ready:
             wait_until(self._answers, what=f"redis-server on port {self.port}")
         return self
@@ -83,6 +88,21 @@ class RedisServer:
             self.signal(signal.SIGCONT)
         self.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    # --- its clock ---
+
+    def _steppable(self):
+        library, path = os.path.join(self.dir, "clock_step.so"), os.path.join(self.dir, "clock")
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clock_step.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-w", "-o", library, source, "-ldl"], check=True)
+        with open(path, "wb") as f:
+            f.write(bytes(8))
+        return dict(os.environ, LD_PRELOAD=library, CLOCK_STEP=path)
+
+    def step(self, seconds):
+        """From now on its time of day is so far from the right one."""
+        with open(self.env["CLOCK_STEP"], "r+b") as f:
+            f.write(int(seconds * 1000).to_bytes(8, "little", signed=True))
 
     # --- use ---
 
