@@ -8,7 +8,8 @@
  *   -DNO_DEADLINE  rule 1 removed: a hold is believed whatever the clock says
  *   -DLATE_REPLY   rule 2 removed: a heartbeat's answer counts from when it arrives
  *   -DNO_GRACE     rule 3 removed: a server without memory grants at once
- * Each of them has a counter-example; tests/model runs all four.
+ *   -DLEASE_UNCLAIMED  a hello over a new connection gives a lease also while claims were lost with the old one
+ * Each of them has a counter-example; tests/model runs all five.
  */
 #define TTL 3
 #define MARGIN 1
@@ -24,6 +25,7 @@ bool restarted;
 bool has[3];		/* the mount has been told that it holds */
 byte deadline[3];
 byte known[3];		/* the epoch that the mount knows */
+byte claim[3];		/* 1 + when the hello was sent since which what it holds is not claimed; 0: it is */
 
 #ifdef NO_DEADLINE
 #define believes(i) (has[i])
@@ -60,7 +62,7 @@ proctype mount(byte i)
 #ifndef NO_DEADLINE
 		has[i] = false;
 #endif
-		deadline[i] = 0; known[i] = 0
+		deadline[i] = 0; known[i] = 0; claim[i] = 0
 	   }
 	/* hello: to a server of another epoch with what we hold, within the old deadline */
 	:: atomic { known[i] != epoch -> sent = now };
@@ -72,21 +74,44 @@ proctype mount(byte i)
 			:: holder == i && !has[i] -> holder = 0 /* bye to the old session */
 			:: else
 			fi;
-			ok = true;
-			if
-			:: has[i] && (holder == 0 || holder == i) -> holder = i /* claim */
-			:: has[i] && holder != 0 && holder != i -> ok = false
-			:: else
-			fi
+			ok = true
 		};
 		/* ... the answer on its way ... */
 		atomic {
 			if
-			:: has[i] && !(ok && believes(i)) -> has[i] = false; deadline[i] = 0; known[i] = 0
-			:: else -> known[i] = said; deadline[i] = BASE + TTL - MARGIN
+			:: has[i] && !(ok && believes(i)) -> has[i] = false; deadline[i] = 0; known[i] = 0; claim[i] = 0
+			:: has[i] && ok && believes(i) -> known[i] = said; claim[i] = 1 + BASE /* the deadline stays */
+			:: !has[i] -> known[i] = said; deadline[i] = BASE + TTL - MARGIN; claim[i] = 0
 			fi;
 			check();
 			sent = 0; said = 0; ok = false /* fewer states */
+		}
+	/* claim: answered, or lost with its connection, and then a hello to the same epoch comes before the next try */
+	:: atomic { claim[i] != 0 && known[i] == epoch && has[i] && believes(i) -> said = known[i] };
+		atomic {
+			if
+			:: said == epoch && lease[i] != 0 && (holder == 0 || holder == i) -> holder = i; ok = true
+			:: said == epoch && lease[i] != 0 && holder != 0 && holder != i -> ok = false
+			:: said != epoch || lease[i] == 0 -> said = 0
+			:: said = 0 /* lost */
+			fi
+		};
+		atomic {
+			if
+			:: said == 0 && known[i] == epoch && claim[i] != 0 && has[i] && believes(i) ->
+				lease[i] = now + TTL;
+				claim[i] = 1 + now;
+#ifdef LEASE_UNCLAIMED
+				deadline[i] = now + TTL - MARGIN; claim[i] = 0
+#endif
+			:: said != 0 && known[i] == said && claim[i] != 0 && has[i] && believes(i) && ok ->
+				deadline[i] = claim[i] - 1 + TTL - MARGIN; claim[i] = 0
+			:: said != 0 && known[i] == said && claim[i] != 0 && !ok ->
+				has[i] = false; claim[i] = 0
+			:: else
+			fi;
+			check();
+			said = 0; ok = false
 		}
 	/* the heartbeat */
 	:: atomic { known[i] == epoch && deadline[i] > now && deadline[i] < now + TTL - MARGIN -> sent = now };
@@ -102,7 +127,7 @@ proctype mount(byte i)
 #ifdef LATE_REPLY
 			:: ok -> deadline[i] = BASE + TTL - MARGIN
 #else
-			:: ok && now < deadline[i] -> deadline[i] = BASE + TTL - MARGIN
+			:: ok && now < deadline[i] && claim[i] == 0 -> deadline[i] = BASE + TTL - MARGIN
 #endif
 			:: else
 			fi;
