@@ -6,6 +6,7 @@ import pytest
 
 from faults import entry_of, refused
 from lockclient import fails, wait_until
+from plockmount import TOP
 
 TTL = 2.0
 PREFIX = "t"
@@ -109,6 +110,15 @@ COMMANDS = """auth select info script|load evalsha subscribe time publish exists
     sadd srem sismember smembers zadd zrem zcard zcount zrange zscore rpush lindex lpop""".split()
 ACL_RULES = ["reset", "on", f">{SECRET}", "resetkeys", f"~{{{PREFIX}}}:*", "resetchannels", f"&{{{PREFIX}}}:*",
              *(f"+{c}" for c in COMMANDS)]
+
+
+def test_rules_in_the_docs():
+    """What docs/protocol.md prints is what is tested here."""
+    with open(os.path.join(TOP, "docs", "protocol.md"), encoding="utf-8") as f:
+        text = f.read()
+    words = text[text.index("ACL SETUSER locker"):].split("```")[0].split()[3:]
+    assert words == ["on", ">PASSWORD", "resetkeys", "~{plockfs}:*", "resetchannels", "&{plockfs}:*", "-@all",
+                     *(f"+{c}" for c in COMMANDS)]
 
 
 def use_everything(server, mounts, clients):
