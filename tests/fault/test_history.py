@@ -145,10 +145,16 @@ def test_slots(story, slots, found):
 
 @pytest.mark.parametrize("second, found", [(8, []), (7, ["token"]), (6, ["token"])])
 def test_tokens_rise(story, second, found):
-    """Over all names."""
     story.token(story.closed(0, 1, 2), 1.1, 7)
-    story.token(story.closed(1.2, 3, 4, name="b"), 3.1, second)
+    story.token(story.closed(1.2, 3, 4), 3.1, second)
     assert story.found() == found
+
+
+def test_tokens_are_of_a_name(story):
+    """A mount may have taken some ahead, for a name that it keeps."""
+    story.token(story.closed(0, 1, 2), 1.1, 7)
+    story.token(story.closed(1.2, 3, 4, name="b"), 3.1, 6)
+    assert story.found() == []
 
 
 def test_tokens_of_grants_in_any_order(story):
@@ -295,6 +301,14 @@ def test_waits(story, took, code, timeout, found):
     story.closed(0, 9, 14, client="other")
     waiter = story.ask(10, timeout=timeout)
     story.say(waiter, "fail", 10 + took, errno=code)
+    assert story.found() == found
+
+
+@pytest.mark.parametrize("asked, found", [(2.9, []), (3.2, []), (9.0, ["busy by nobody"])])
+def test_busy(story, asked, found):
+    """Told EAGAIN while another has it, soon after, and long after."""
+    story.closed(0, 1, 3)
+    story.say(story.ask(asked, timeout=None), "fail", asked + 0.001, errno=errno.EAGAIN)
     assert story.found() == found
 
 
