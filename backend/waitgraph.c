@@ -45,6 +45,9 @@ struct waitgraph {
 	struct waitgraph_env env;
 	struct waitgraph_process *processes;
 	struct waitgraph_name *names;
+	/* The last ones that became empty, kept: a process that locks in a loop finds them again. Or NULL. */
+	struct waitgraph_process *idle_process;
+	struct waitgraph_name *idle_name;
 	/* the search under way */
 	uint64_t round;
 	unsigned steps;
@@ -93,10 +96,15 @@ static struct waitgraph_process *get_process(struct waitgraph *g, const struct l
 
 static void put_process(struct waitgraph *g, struct waitgraph_process *p)
 {
-	if (p->holds || p->waits)
+	struct waitgraph_process *old = g->idle_process;
+
+	if (p->holds || p->waits || old == p)
 		return;
-	HASH_DEL(g->processes, p);
-	free(p);
+	g->idle_process = p;
+	if (!old || old->holds || old->waits)
+		return;
+	HASH_DEL(g->processes, old);
+	free(old);
 }
 
 static size_t name_key(enum lk_kind kind, const char *name, char key[LK_NAME_MAX + 2])
@@ -141,10 +149,15 @@ static struct waitgraph_name *get_name(struct waitgraph *g, enum lk_kind kind, c
 
 static void put_name(struct waitgraph *g, struct waitgraph_name *n)
 {
-	if (n->holders || n->waiters)
+	struct waitgraph_name *old = g->idle_name;
+
+	if (n->holders || n->waiters || old == n)
 		return;
-	HASH_DEL(g->names, n);
-	free(n);
+	g->idle_name = n;
+	if (!old || old->holders || old->waiters)
+		return;
+	HASH_DEL(g->names, old);
+	free(old);
 }
 
 static int attach(struct waitgraph *g, struct waitgraph_entry *e, enum lk_kind kind, const char *name,

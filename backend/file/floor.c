@@ -224,6 +224,7 @@ int floor_next(struct floor *f, uint64_t wall_us, uint64_t *token)
 			return err;
 	}
 	last = atomic_load(&f->page->last);
+	f->others |= last != f->had;
 	do {
 		next = last + 1 > wall_us ? last + 1 : wall_us;
 		if (next > atomic_load(&f->page->ceiling)) {

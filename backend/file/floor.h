@@ -19,7 +19,9 @@ struct floor_page;
 struct floor {
 	int dir; /* borrowed: DIR/.plockfs */
 	int fd;
-	uint64_t had; /* the last token of a file that was removed */
+	uint64_t had; /* the last token that we gave, or of a file that was removed */
+	/* Another mount has given one since this was last cleared: for the caller to clear. */
+	bool others;
 	/* After floor_next: less than half the window is left. Call floor_raise soon, from a
 	 * worker thread if you like (it only touches the file, and blocks). */
 	bool low;

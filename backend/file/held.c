@@ -3,6 +3,7 @@
 #include "backend/file/held.h"
 
 #include "backend/file/store.h"
+#include "base/guard.h"
 #include "base/log.h"
 
 #include <dirent.h>
@@ -56,8 +57,9 @@ struct held {
 	char id[48];
 	int fd;
 	struct table *own; /* NULL: nothing is remembered */
-	uint32_t room;	   /* entries that the file has */
-	uint32_t *spare;   /* entries given back */
+	struct pl_guard guard;
+	uint32_t room;	 /* entries that the file has */
+	uint32_t *spare; /* entries given back */
 	uint32_t n_spare, spare_cap, next;
 	struct mark *marks; /* own ones that were lost */
 	struct other *others;
@@ -249,6 +251,17 @@ static void read_folder(struct held *t)
 	closedir(d);
 }
 
+bool held_quiet(const struct held *t)
+{
+	const struct other *o;
+
+	DL_FOREACH(t->others, o) {
+		if (!o->dead)
+			return false;
+	}
+	return true;
+}
+
 void held_refresh(struct held *t)
 {
 	struct other *o, *tmp;
@@ -294,15 +307,16 @@ static struct mark *dead_mark(const struct other *o, uint64_t key)
 	return o->dead && o->marks ? find_mark(o->marks, o->table, entries_in(o->fd), key) : NULL;
 }
 
-/* Our own file, as long as we made it. */
+/* Our own file, as long as we made it. It may be found cut by the very touch, which is harmless. */
 static bool own_there(struct held *t)
 {
 	if (!t->own)
 		return false;
-	if (entries_in(t->fd) >= t->room)
+	if (!t->guard.cut)
 		return true;
 	pl_log(PL_WARN, "%s.held was cut: abandoned locks will not be told", t->id);
 	marks_free(&t->marks);
+	pl_guard_remove(&t->guard);
 	munmap(t->own, FILE_SIZE(ENTRIES_MAX));
 	t->own = NULL;
 	return false;
@@ -445,6 +459,7 @@ static int open_own(struct held *t)
 	if (p == MAP_FAILED)
 		return -errno;
 	t->own = p;
+	pl_guard_add(&t->guard, p, FILE_SIZE(ENTRIES_MAX));
 	t->own->magic = MAGIC;
 	return 0;
 }
@@ -527,6 +542,7 @@ void held_free(struct held *t)
 		snprintf(name, sizeof(name), "%s.held", t->id);
 		unlinkat(t->mounts, name, 0);
 	}
+	pl_guard_remove(&t->guard);
 	if (t->own)
 		munmap(t->own, FILE_SIZE(ENTRIES_MAX));
 	if (t->fd >= 0)

@@ -26,6 +26,8 @@ uint64_t held_key(const char *name);
 /* Looks which other mounts there are now and which have died. Cheap when
  * nothing changed; call when a lock came from outside this mount. */
 void held_refresh(struct held *t);
+/* No other mount that we know of lives. */
+bool held_quiet(const struct held *t);
 /* Enters a hold: its entry, or 0 when it cannot be remembered. */
 uint32_t held_add(struct held *t, uint64_t key);
 /* Given back cleanly: gone here, and wherever it was abandoned before. */

@@ -157,10 +157,15 @@ static void run_lost(struct pl_task *task)
 }
 
 /* Enters an exclusive hold among those that must be given back. */
-static uint32_t exclusive_here(const struct fhold *h)
+static uint32_t exclusive_here(struct fhold *h)
 {
-	if (h->pub.mode == LK_SHARED || h->slot->handoffs == 0) /* not from an exclusive holder of this mount */
+	bool from_here = h->pub.mode == LK_EXCLUSIVE && h->slot->handoffs > 0;
+
+	/* What another mount leaves behind began with a token that it took. */
+	if (!from_here && (h->b->floor.others || !held_quiet(h->b->held))) {
+		h->b->floor.others = false;
 		held_refresh(h->b->held);
+	}
 	return held_add(h->b->held, held_key(h->pub.name));
 }
 

@@ -30,14 +30,15 @@ int fslot_at(const struct fname *n)
 
 int fslot_path(const struct fname *n, unsigned idx, char *out, size_t size)
 {
-	int len;
+	size_t len = n->keylen - 1;
 
 	/* portalocker's BoundedSemaphore names its files so. */
 	if (n->arb.kind == LK_SEM)
-		len = snprintf(out, size, "%s.%02u.lock", fname_str(n), idx);
-	else
-		len = snprintf(out, size, "%s", fname_str(n));
-	return len < 0 || (size_t)len >= size ? -ENAMETOOLONG : 0;
+		return (size_t)snprintf(out, size, "%s.%02u.lock", fname_str(n), idx) < size ? 0 : -ENAMETOOLONG;
+	if (len >= size)
+		return -ENAMETOOLONG;
+	memcpy(out, fname_str(n), len + 1);
+	return 0;
 }
 
 struct fslot *fslot_find(struct fname *n, unsigned idx)

@@ -98,6 +98,26 @@ static void two_mounts_count_in_one_file(void **state)
 #define CHILDREN 4
 #define TOKENS 2000
 
+static void whether_another_mount_took_one(void **state)
+{
+	struct folder *dir = *state;
+	struct floor a = opened(dir, NOW), b = opened(dir, NOW);
+
+	next(&a, NOW);
+	a.others = false;
+	next(&a, NOW);
+	next(&a, NOW + SECOND);
+	assert_false(a.others);
+	next(&b, NOW);
+	next(&a, NOW);
+	assert_true(a.others);
+	/* Until somebody has seen to it. */
+	next(&a, NOW);
+	assert_true(a.others);
+	floor_close(&a);
+	floor_close(&b);
+}
+
 static void count(const struct folder *dir, uint64_t *tokens)
 {
 	struct floor f;
@@ -266,6 +286,7 @@ int main(void)
 		ROW(a_clock_set_back_changes_nothing),
 		ROW(the_next_mount_goes_on),
 		ROW(two_mounts_count_in_one_file),
+		ROW(whether_another_mount_took_one),
 		ROW(no_token_is_given_twice),
 		ROW(none_above_what_is_durable),
 		ROW(low_before_it_runs_out),
