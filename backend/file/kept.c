@@ -1,5 +1,6 @@
 #include "backend/file/kept.h"
 
+#include "backend/backend.h"
 #include "base/zalloc.h"
 
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #define KEPT_MAX 64
 
 struct entry {
-	int fd;
+	int fd; /* -1: taken, and the entry waits for it */
 	dev_t dev;
 	ino_t ino;
 	size_t len;
@@ -31,16 +32,19 @@ struct kept *kept_new(void)
 static void drop(struct kept *k, struct entry *e)
 {
 	HASH_DEL(k->entries, e);
-	close(e->fd);
+	if (e->fd >= 0)
+		close(e->fd);
 	free(e);
 }
 
 bool kept_clear(struct kept *k)
 {
-	bool any = k->entries != NULL;
+	bool any = false;
 
-	while (k->entries)
+	while (k->entries) {
+		any |= k->entries->fd >= 0;
 		drop(k, k->entries);
+	}
 	return any;
 }
 
@@ -51,54 +55,63 @@ void kept_free(struct kept *k)
 	free(k);
 }
 
-static struct entry *entry_new(const char *key, size_t len, unsigned idx)
+/* That of a slot, or NULL. key: slot number, then the name. */
+static struct entry *entry_of(const struct kept *k, const char *name, size_t len, unsigned idx)
+{
+	char key[sizeof(idx) + LK_NAME_MAX + 2];
+	struct entry *e;
+
+	if (!k->entries || len > sizeof(key) - sizeof(idx))
+		return NULL;
+	memcpy(key, &idx, sizeof(idx));
+	memcpy(key + sizeof(idx), name, len);
+	HASH_FIND(hh, k->entries, key, sizeof(idx) + len, e);
+	return e;
+}
+
+static struct entry *entry_new(struct kept *k, const char *name, size_t len, unsigned idx)
 {
 	struct entry *e = pl_zalloc(sizeof(*e) + sizeof(idx) + len);
 
 	if (!e)
 		return NULL;
+	if (HASH_COUNT(k->entries) >= KEPT_MAX)
+		drop(k, k->entries);
+	e->fd = -1;
 	memcpy(e->key, &idx, sizeof(idx));
-	memcpy(e->key + sizeof(idx), key, len);
+	memcpy(e->key + sizeof(idx), name, len);
 	e->len = sizeof(idx) + len;
+	HASH_ADD(hh, k->entries, key, e->len, e);
 	return e;
 }
 
 void kept_put(struct kept *k, const char *key, size_t len, unsigned idx, int fd, dev_t dev, ino_t ino)
 {
-	struct entry *e = entry_new(key, len, idx), *old;
+	struct entry *e = entry_of(k, key, len, idx);
 
+	if (!e)
+		e = entry_new(k, key, len, idx);
 	if (!e) {
 		close(fd);
 		return;
 	}
-	HASH_FIND(hh, k->entries, e->key, e->len, old);
-	if (old)
-		drop(k, old);
-	if (HASH_COUNT(k->entries) >= KEPT_MAX)
-		drop(k, k->entries);
+	if (e->fd >= 0)
+		close(e->fd);
 	e->fd = fd;
 	e->dev = dev;
 	e->ino = ino;
-	HASH_ADD(hh, k->entries, key, e->len, e);
 }
 
 int kept_take(struct kept *k, const char *key, size_t len, unsigned idx, dev_t *dev, ino_t *ino)
 {
-	char full[sizeof(idx) + 1100];
-	struct entry *e;
+	struct entry *e = entry_of(k, key, len, idx);
 	int fd;
 
-	if (!k->entries || sizeof(idx) + len > sizeof(full))
+	if (!e || e->fd < 0)
 		return -1;
-	memcpy(full, &idx, sizeof(idx));
-	memcpy(full + sizeof(idx), key, len);
-	HASH_FIND(hh, k->entries, full, sizeof(idx) + len, e);
-	if (!e)
-		return -1;
-	HASH_DEL(k->entries, e);
 	fd = e->fd;
+	e->fd = -1;
 	*dev = e->dev;
 	*ino = e->ino;
-	free(e);
 	return fd;
 }

@@ -14,7 +14,6 @@
 local g = KEYS[1]
 local P = string.sub(g, 1, -2)
 local op, epoch, sid = ARGV[1], ARGV[2], ARGV[3]
-local beat_at, beat_ago, watch_since = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local call = redis.call
 local time = call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -27,37 +26,42 @@ end
 local head = call('HMGET', g, 'inc', 'e', 'gr', 'f', 'ttl', 'nv')
 local inc, era, grace, floor = head[1], head[2], tonumber(head[3]) or 0, tonumber(head[4]) or 0
 local E = P .. (era or '') .. ':'
-local ops, first_arg = {}, 8
 
--- The two commonest cases, before the functions of all the others are made: a lock at the top that nobody
--- holds or waits for is acquired; one that nobody waits for is given back.
+-- The two commonest cases, before the functions of all the others are made, and with as few calls as can be: a lock
+-- at the top that nobody holds or waits for is acquired; one that nobody waits for is given back.
 if inc == epoch and (op == 'acq' or op == 'rel') and string.sub(ARGV[9], 1, 1) == 'L' then
 	local handle, kn = ARGV[8], ARGV[9]
 	local current = call('HGET', E .. 'm:' .. sid, 'cn') == ARGV[7]
 	local held, queue, member = E .. 'h:' .. kn, E .. 'q:' .. kn, sid .. '/' .. handle
-	local X = P .. 'X'
+	local X, folders = P .. 'X', P .. 'n'
 	if op == 'acq' and current and now >= grace and not string.find(kn, '/', 1, true) and
-		-- Where no name has another's lock there is no X, and nothing more to ask.
-		(call('EXISTS', held, queue, X) == 0 or call('EXISTS', held, queue) == 0 and
-		(string.sub(handle, -1) == 'f' or call('HEXISTS', X, string.sub(kn, 2)) == 0)) and
-		call('HEXISTS', P .. 'n', string.sub(kn, 2)) == 0 then
-		local mode, token, keep = ARGV[10], floor, tonumber(ARGV[16])
+		-- Where there are no namespaces and no name has another's lock, there is nothing more to ask.
+		(call('EXISTS', held, queue, X, folders) == 0 or call('EXISTS', held, queue) == 0 and
+		call('HEXISTS', folders, string.sub(kn, 2)) == 0 and
+		(string.sub(handle, -1) == 'f' or call('HEXISTS', X, string.sub(kn, 2)) == 0)) then
+		local mode, token, keep = ARGV[10], int(floor), tonumber(ARGV[16])
+		local us = time[1] .. string.format('%06d', time[2])
 		if mode == 'x' then
-			token = math.max(floor + 1, now_us)
-			call('HSET', g, 'f', int(token + keep))
+			token = now_us > floor and us or int(floor + 1)
+			call('HSET', g, 'f', keep > 0 and int(math.max(floor + 1, now_us) + keep) or token)
 		end
 		if keep > 0 then
 			call('HSET', E .. 'K', kn, 'u ' .. member)
 		end
-		local rec = mode .. ' 0 ' .. int(token) .. ' ' .. int(now) .. ' ' .. ARGV[15]
+		local rec = mode .. ' 0 ' .. token .. ' ' .. string.sub(us, 1, -4) .. ' ' .. ARGV[15]
 		call('HSET', held, member, rec, '#', mode)
 		call('HSET', E .. 'i:' .. sid, handle, kn)
 		return { 'OK', rec, '0', keep > 0 and '1' or '0' }
-	elseif op == 'rel' and current and ARGV[10] == 'c' and call('HGET', held, '#') == 'x' and
-		call('HEXISTS', held, member) == 1 and call('EXISTS', queue, E .. 'b:' .. sid, P .. 'a', E .. 'd') == 0 then
-		call('DEL', held, E .. 'a:' .. member)
-		call('HDEL', E .. 'i:' .. sid, handle)
-		return { 'OK' }
+	elseif op == 'rel' and current and ARGV[10] == 'c' then
+		local have = call('HMGET', held, '#', member)
+		if have[1] == 'x' and have[2] and call('EXISTS', queue, E .. 'b:' .. sid, P .. 'a', E .. 'd') == 0 then
+			call('DEL', held, E .. 'a:' .. member)
+			call('HDEL', E .. 'i:' .. sid, handle)
+			return { 'OK' }
+		end
 	end
 end
+
+local beat_at, beat_ago, watch_since = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local ops, first_arg = {}, 8
 
