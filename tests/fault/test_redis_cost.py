@@ -59,13 +59,23 @@ def test_round_trips(server, mounts, clients, calls_of):
     m, other = (mounts(source, opts=OPTS) for source in (server.url(), server.unix_url()))
     a, b = clients(2)
 
+    def epoch_key(word, name):
+        return "{%s}:%s:%s:L%s" % (PREFIX, server.cli("HGET", "{%s}:g" % PREFIX, "e"), word, name)
+
     def alone():
-        for _ in range(5):
-            a.close(a.hold(m.lock("job")))
-        wait_until(lambda: server.cli("EXISTS", "{%s}:%s:h:Ljob" % (PREFIX, server.cli("HGET", "{%s}:g" % PREFIX, "e"))) == "0")
+        for i in range(5):
+            a.close(a.hold(m.lock(f"job{i}")))
+        wait_until(lambda: server.cli("EXISTS", epoch_key("h", "job4")) == "0")
     # One at the open, and one at the close for which nobody waits.
     calls = [c for c in calls_of(alone) if c in ("acq", "rel") or c not in ("hget", "exists")]
     assert calls == ["acq", "rel"] * 5, calls
+
+    def again():
+        a.spin(m.lock("job0"), os.O_RDWR, 200)
+        wait_until(lambda: server.cli("EXISTS", epoch_key("h", "job0")) == "0")
+    # It is the mount's own until it has not been used for a while.
+    calls = [c for c in calls_of(again) if c not in ("hget", "exists", "note")]
+    assert calls == ["acq", "rel"], calls
 
     fd = a.hold(m.lock("job"))
 
