@@ -194,8 +194,12 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct pl_loop *loop = server_of(req)->loop;
+
 	(void)ino;
 	handle_free(handle_of(fi));
+	/* Nobody waits for the answer to a RELEASE, but perhaps for what it has given back. */
+	pl_run_tasks(loop);
 	reply_err(req, 0);
 }
 
