@@ -228,6 +228,34 @@ def test_chmod_of_anothers_namespace(shared_mount, client):
     fails("EACCES", c.hold, m.lock("ns/job"))
 
 
+def test_sticky_namespace(shared_mount, client):
+    """As /tmp: everybody makes namespaces there, and takes away only their own."""
+    m, one, other = shared_mount, client(uid=OTHER), client(uid=OTHER - 1)
+    os.mkdir(m.lock("all"))
+    os.chmod(m.lock("all"), 0o1777)
+    one.mkdir(m.lock("all/ones"), 0o700)
+    other.mkdir(m.lock("all/others"))
+    fails("EPERM", other.rmdir, m.lock("all/ones"))
+    fails("EPERM", other.rename, m.lock("all/ones"), m.lock("all/mine"))
+    fails("EPERM", other.rename, m.lock("all/others"), m.lock("all/ones"))
+    one.rename(m.lock("all/ones"), m.lock("all/still"))
+    wait_until(lambda: sorted(os.listdir(m.lock("all"))) == ["others", "still"])
+    one.rmdir(m.lock("all/still"))
+    os.rmdir(m.lock("all/others"))
+
+
+def test_namespace_of_another_stays_where_it_is(shared_mount, client):
+    """Who may not write to it may rename it, as a folder, but not move it elsewhere."""
+    m, other = shared_mount, client(uid=OTHER)
+    for name in ("here", "there"):
+        os.mkdir(m.lock(name))
+        os.chmod(m.lock(name), 0o777)
+    os.mkdir(m.lock("here/roots"), 0o700)
+    fails("EACCES", other.rename, m.lock("here/roots"), m.lock("there/roots"))
+    other.rename(m.lock("here/roots"), m.lock("here/renamed"))
+    os.rename(m.lock("here/renamed"), m.lock("there/roots"))
+
+
 # --- semaphores ---
 
 def test_semaphore_tree(mount, client):
