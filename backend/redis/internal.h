@@ -280,6 +280,10 @@ void keep_end(struct rhold *h);
 /* What is idle of this name, or of all, goes back to the server. */
 void keep_release(struct redis_backend *b, struct rname *n);
 void keep_release_all(struct redis_backend *b);
+/* In use or idle. */
+struct rhold *keep_find(struct redis_backend *b, uint64_t handle);
+/* The server told what it has: nothing is kept that is not among that. As sync_missing. */
+void keep_missing(struct redis_backend *b, uint64_t seq);
 /* Somebody else asks for it: `SESSION KN`. */
 void keep_recall(struct redis_backend *b, const char *text);
 /* Nothing is known of what was asked meanwhile: nothing is kept any more. */

@@ -86,7 +86,7 @@ struct noting {
 	unsigned want, generation;
 };
 
-static struct rhold *find(struct redis_backend *b, uint64_t handle)
+struct rhold *keep_find(struct redis_backend *b, uint64_t handle)
 {
 	struct rhold *h = rhold_find(b, handle);
 
@@ -104,7 +104,7 @@ static void on_noted(void *arg, int err, const redisReply *reply)
 	/* What is lost on the way is made good by keep_doubt, after the reconnect. */
 	if (err == 0 && !b->stopping && strcmp(script_word(b, reply), "OK") == 0 && t->want &&
 	    t->generation == b->generation && reply_num(reply, 1)) {
-		h = find(b, t->handle);
+		h = keep_find(b, t->handle);
 		if (h && h->kept) {
 			h->tokens = reply_num(reply, 1);
 			h->n_tokens = t->want;
@@ -227,6 +227,18 @@ void keep_release_all(struct redis_backend *b)
 {
 	while (b->idle)
 		keep_release(b, b->idle->name);
+}
+
+void keep_missing(struct redis_backend *b, uint64_t seq)
+{
+	const struct rhold *h;
+
+	for (h = b->idle; h; h = h->hh.next) {
+		if (h->handle <= seq && h->synced != b->syncs) {
+			keep_release_all(b);
+			return;
+		}
+	}
 }
 
 void keep_lost(struct redis_backend *b)

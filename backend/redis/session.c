@@ -59,7 +59,7 @@ static void sync_entry(struct redis_backend *b, const char *id, const char *reco
 	struct rrange *r = rrange_find(b, handle);
 	char kn[LK_NAME_MAX + 2];
 	struct rwait *w = rwait_find(b, handle);
-	struct rhold *h = rhold_find(b, handle);
+	struct rhold *h = keep_find(b, handle); /* it may have become idle meanwhile */
 
 	if (!*at)
 		return;
@@ -101,6 +101,7 @@ static void sync_missing(struct redis_backend *b, uint64_t seq)
 			rwait_send(w);
 		}
 	}
+	keep_missing(b, seq);
 	ranges_missing(b, seq);
 }
 

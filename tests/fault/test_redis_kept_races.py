@@ -1,0 +1,78 @@
+"""Holds that a mount keeps, when what it sends and hears comes in another order, is refused, or is about something else."""
+
+import os
+
+import pytest
+
+from faults import heals
+from lockclient import fails, wait_until
+
+TTL = 2.0
+PREFIX = "t"
+OPTS = f"prefix={PREFIX},ttl={TTL * 1000:.0f}ms"
+
+
+@pytest.fixture
+def server(redis):
+    one = redis()
+    one.settle(PREFIX, int(TTL * 1000))
+    return one
+
+
+@pytest.fixture
+def proxy(server, resp_proxies):
+    return resp_proxies(server.port)
+
+
+@pytest.fixture
+def two(server, proxy, mounts):
+    """The first one by way of the proxy."""
+    return mounts(proxy.url(), opts=OPTS), mounts(server.url(), opts=OPTS)
+
+
+def warm(c, mount, name="job"):
+    """From now on, and for a second, the mount keeps it idle."""
+    for _ in range(2):
+        c.close(c.hold(mount.lock(name)))
+
+
+def kept_idle(c, two, name="job"):
+    """And the server was told."""
+    warm(c, two[0], name)
+    two[1].wait_holding(name)
+
+
+def test_given_back_while_the_mount_asks_what_it_has(two, proxy, clients):
+    """A grant that it did not hear of makes it ask; what becomes idle meanwhile is its own."""
+    a, b, c = clients(3)
+    fd = b.hold(two[1].lock("other"))
+    a.open(two[0].lock("other"))
+    two[1].wait_waiting("other", a)
+    warm(c, two[0])
+    kept = c.hold(two[0].lock("job"))
+    asked, told = [], []
+
+    def rule(when, op, raw, _link):
+        if when == "before" and op == "note":
+            told.append(raw)
+        if op == "message" and b"\ng " in raw:
+            return None
+        if (when, op) == ("after", "sync") and not asked:
+            asked.append(raw)
+            proxy.cut("to_client")
+        return raw
+
+    proxy.rule = rule
+    b.close(fd)
+    wait_until(lambda: asked)
+    told.clear()
+    c.close(kept)
+    wait_until(lambda: told)
+    proxy.mend()
+    fd = a.wait(5.0)
+    kept = c.hold(two[0].lock("job"))
+    for _ in range(3):
+        fails("EAGAIN", os.open, two[1].path("with/try/locks/job"), os.O_RDWR)
+    c.close(kept)
+    a.close(fd)
+    heals(*two, a, b)
