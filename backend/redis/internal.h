@@ -37,6 +37,7 @@ struct rname {
 	struct rhold *holds; /* utlist DL */
 	struct rhold *idle;  /* or NULL: held, and given back here */
 	unsigned n_waits;
+	uint64_t wanted; /* b->seq when we were told that somebody waits behind us; 0: nobody does */
 	UT_hash_handle hh;
 	size_t keylen;
 	char kn[]; /* 'L' or 'S', then the name; 'F' and the name of an inode's lock for flock(2) of files */

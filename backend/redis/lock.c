@@ -171,7 +171,8 @@ static void answered(struct rwait *w, const redisReply *reply, const char *word)
 		again_later(&w->again);
 	} else if (strcmp(word, "OK") == 0) {
 		w->kept = reply_num(reply, 3) == 1;
-		rwait_granted(w, reply_str(reply, 1), *reply_str(reply, 2) == '1');
+		/* What was told over the other connection may have overtaken this. */
+		rwait_granted(w, reply_str(reply, 1), *reply_str(reply, 2) == '1' || w->name->wanted >= w->sent);
 	} else if (strcmp(word, "WAIT") == 0) {
 		w->ticket = reply_num(reply, 1);
 		rwait_queued(w);

@@ -25,6 +25,7 @@ static void on_contention(struct redis_backend *b, const char *kn, bool yes)
 		keep_wanted(b, kn);
 	if (!n)
 		return;
+	n->wanted = yes ? b->seq : 0;
 	if (n->idle) {
 		keep_release(b, n);
 		return;

@@ -1,6 +1,7 @@
 """Holds that a mount keeps, when what it sends and hears comes in another order, is refused, or is about something else."""
 
 import os
+import time
 
 import pytest
 
@@ -40,6 +41,36 @@ def kept_idle(c, two, name="job"):
     """And the server was told."""
     warm(c, two[0], name)
     two[1].wait_holding(name)
+
+
+def test_asked_for_before_the_grant_is_known(two, proxy, clients):
+    """The message that somebody waits overtakes the answer of the acquire."""
+    busy, c = clients(2)
+    busy.close(busy.hold(two[0].lock("job")))
+    wait_until(lambda: two[1].can_lock("job"))
+    answers, told = [], []
+
+    def rule(when, op, raw, link):
+        if when == "after" and op == "acq" and not answers:
+            answers.append((link, raw))
+            return None
+        if op == "message" and b"W Ljob" in raw:
+            told.append(raw)
+        return raw
+
+    proxy.rule = rule
+    busy.open(two[0].lock("job"))
+    wait_until(lambda: answers)
+    c.open(two[1].lock("job"))
+    wait_until(lambda: told)
+    time.sleep(0.05)  # it is passed on
+    answers[0][0].client.sendall(answers[0][1])
+    busy.close(busy.wait())
+    end = time.monotonic() + 5.0
+    while not c.answered(0.05):
+        assert time.monotonic() < end
+        busy.close(busy.hold(two[0].lock("job")))
+    c.close(c.wait())
 
 
 def test_given_back_while_the_mount_asks_what_it_has(two, proxy, clients):
