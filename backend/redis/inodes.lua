@@ -79,6 +79,7 @@ local function move_parties(name, from, to)
 	for i = 1, #held, 2 do
 		local member = held[i]
 		if member ~= '#' and is_plain(member) and asked_by(a, member) == name then
+			call('HDEL', K(), a)
 			call('HDEL', H(a), member)
 			call('HSET', H(b), member, held[i + 1], '#', string.sub(held[i + 1], 1, 1))
 			index(member)

@@ -214,6 +214,9 @@ static int start(struct lk_backend *base, struct lk_hold *hold, const struct rva
 	if (v->h2)
 		v->h2->ops++;
 	v->id = ++b->seq;
+	/* A name whose file is open gets another lock by that, and what holds it goes along: none to keep. */
+	if (v->op == VAL_REMOVE || v->op == VAL_RENAME)
+		keep_end(v->h);
 	DL_APPEND(b->vals, v);
 	v->unavailable = pl_timer_start(base->loop, b->unavailable_ns, on_unavailable, v);
 	if (!v->unavailable)

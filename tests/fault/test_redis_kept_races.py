@@ -2,6 +2,7 @@
 
 import os
 import time
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN
 
 import pytest
 
@@ -107,3 +108,41 @@ def test_given_back_while_the_mount_asks_what_it_has(two, proxy, clients):
     c.close(kept)
     a.close(fd)
     heals(*two, a, b)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "slowly"])
+@pytest.mark.parametrize("change", ["rm", "mv"])
+def test_removed_while_its_file_is_open(two, proxy, clients, change, late):
+    """What holds the name has another lock then, for its own goes on with the file."""
+    a, b, c = clients(3)
+    fds = [x.hold(two[0].path("files/job"), os.O_RDWR | os.O_CREAT) for x in (b, c)]
+    b.write(fds[0], b"x", 0)
+    kept_idle(a, two)
+    told = []
+
+    def rule(when, op, raw, _link):
+        if late and (when, op) == ("after", change):
+            proxy.cut("to_client")
+        if (when, op) == ("before", "note"):
+            told.append(raw)
+        return raw
+
+    proxy.rule = rule
+    other = [os.fsencode(two[0].lock("other")).hex()] if change == "mv" else []
+    a.start("rename" if other else "unlink", os.fsencode(two[0].lock("job")).hex(), *other)
+    if late:
+        wait_until(lambda: told)  # that it is in use again
+    proxy.mend()
+    a.wait()
+    wait_until(lambda: two[1].can_lock("job"), 5.0)
+    for _ in range(3):
+        warm(a, two[0])
+        wait_until(lambda: two[1].can_lock("job"))
+        assert b.flock(fds[0], LOCK_EX | LOCK_NB) == 0
+        fails("EAGAIN", c.flock, fds[1], LOCK_EX | LOCK_NB)
+        mine = a.hold(two[0].lock("job"))
+        two[1].wait_holding("job", a)
+        fails("EAGAIN", os.open, two[1].path("with/try/locks/job"), os.O_RDWR)
+        a.close(mine)
+        b.flock(fds[0], LOCK_UN)
+        wait_until(lambda: two[1].can_lock("job"), 5.0)
