@@ -367,7 +367,7 @@ void keep_recall(struct redis_backend *b, const char *text)
 	kn++;
 	b->wanted_seen++;
 	keep_wanted(b, kn);
-	n = *kn == 'L' ? rname_find(b, 'L', kn + 1) : NULL;
+	HASH_FIND(hh, b->names, kn, strlen(kn), n); /* it may be longer than any name */
 	if (n && n->idle) {
 		keep_release(b, n);
 	} else if (n) {

@@ -146,3 +146,14 @@ def test_removed_while_its_file_is_open(two, proxy, clients, change, late):
         a.close(mine)
         b.flock(fds[0], LOCK_UN)
         wait_until(lambda: two[1].can_lock("job"), 5.0)
+
+
+def test_recall_of_a_name_that_is_none(server, two, clients):
+    """Garbage on the channel of a mount."""
+    a, b = clients(2)
+    for channel in server.cli("PUBSUB", "CHANNELS", f"{{{PREFIX}}}:c:*").split():
+        for text in ("y", "y x", "y x ", "y x L", "y x/1 L" + "a" * 100_000, "y " + "x" * 100_000 + " Ljob", "W ", "W",
+                     "W L" + "a" * 100_000, "k", "k "):
+            server.cli("PUBLISH", channel, text)
+    heals(*two, a, b)
+    assert two[0].running and two[1].running
