@@ -95,13 +95,20 @@ struct rhold *keep_find(struct redis_backend *b, uint64_t handle)
 	return h;
 }
 
+static void changed(struct rhold *h);
+
 static void on_noted(void *arg, int err, const redisReply *reply)
 {
 	struct noting *t = arg;
 	struct redis_backend *b = t->b;
 	struct rhold *h;
 
-	/* What is lost on the way is made good by keep_doubt, after the reconnect. */
+	/* Also what is lost on the way; keep_doubt makes that good after the reconnect. */
+	if (err == -EHOSTDOWN && !b->stopping && t->generation == b->generation) {
+		h = keep_find(b, t->handle);
+		if (h && h->wished)
+			changed(h);
+	}
 	if (err == 0 && !b->stopping && strcmp(script_word(b, reply), "OK") == 0 && t->want &&
 	    t->generation == b->generation && reply_num(reply, 1)) {
 		h = keep_find(b, t->handle);
@@ -147,7 +154,7 @@ void keep_tell(struct redis_backend *b)
 		return;
 	while ((h = b->stale) != NULL) {
 		keep_forget(h);
-		note(h, h->idle_since ? "i" : "u");
+		note(h, h->idle_since ? "i" : h->kept ? "u" : "f");
 	}
 }
 

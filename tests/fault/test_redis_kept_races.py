@@ -148,6 +148,27 @@ def test_removed_while_its_file_is_open(two, proxy, clients, change, late):
         wait_until(lambda: two[1].can_lock("job"), 5.0)
 
 
+def test_note_that_the_server_refuses(two, proxy, client):
+    """-BUSY, say: the connection stands, and others must see who has it all the same."""
+    c = client()
+    kept_idle(c, two)
+    refused = []
+
+    def rule(when, op, raw, link):
+        if when == "before" and op == "note" and not refused:
+            refused.append(raw)
+            link.asked.pop()
+            link.client.sendall(b"-BUSY Redis is busy running a script.\r\n")
+            return None
+        return raw
+
+    proxy.rule = rule
+    fd = c.hold(two[0].lock("job"))
+    wait_until(lambda: refused)
+    two[1].wait_holding("job", c)
+    c.close(fd)
+
+
 def test_recall_of_a_name_that_is_none(server, two, clients):
     """Garbage on the channel of a mount."""
     a, b = clients(2)
