@@ -1,6 +1,8 @@
 /* stat, list and view. */
 #include "tests/contract/suite.h"
 
+#include <stdio.h>
+
 static void check_party(const struct lk_party *p, const struct ask *a)
 {
 	assert_string_not_equal(p->id, "");
@@ -111,6 +113,67 @@ static void on_names(void *arg, int err, const struct lk_view *view)
 	for (i = 0; i < view->n_holders; i++)
 		seen->job |= strcmp(view->holders[i].name, "job") == 0;
 	assert_true(view->n_holders == 0 || seen->job);
+}
+
+/* Another mount may see it a moment later. */
+static void seen_from(struct lk_backend *b, const struct ask *a, char id[256])
+{
+	const struct seen *s;
+
+	do
+		s = view_of(b, a->f, LK_LOCK, "job");
+	while (s->n_holders != 1 || s->holders[0].token != a->hold->token);
+	snprintf(id, 256, "%s", s->holders[0].id);
+	assert_string_not_equal(id, "");
+}
+
+/* However often it is given back and taken again, by the same owner: what was seen of a grant breaks that one, and none
+ * after it. */
+static void seen_and_broken(struct fixture *f, struct lk_backend *by)
+{
+	struct lk_owner owner = { 0 };
+	struct ask *a = NULL;
+	char ids[5][256];
+	size_t i, k;
+
+	for (i = 0; i < 5; i++) {
+		if (a)
+			let_go(a);
+		a = ask_new(f, f->b, LK_LOCK, LK_EXCLUSIVE, "job");
+		if (i)
+			a->req.owner = owner;
+		owner = a->req.owner;
+		granted(ask_go(a));
+		seen_from(by, a, ids[i]);
+		for (k = 0; k < i; k++) {
+			assert_string_not_equal(ids[k], ids[i]);
+			assert_int_equal(broken(by, f, ids[k]), -ENOENT);
+		}
+		assert_int_equal(put(a, "x", 0), 1);
+		assert_int_equal(a->lost, 0);
+	}
+	assert_int_equal(broken(by, f, ids[4]), 0);
+	while (!a->lost)
+		turn(f);
+	let_go(a);
+	settle(f);
+	assert_int_equal(broken(by, f, ids[4]), -ENOENT);
+}
+
+static void test_view_of_one_grant(void **state)
+{
+	struct fixture *f = *state;
+
+	seen_and_broken(f, f->b);
+	seen_and_broken(f, f->b);
+}
+
+static void test_view_of_one_grant_of_another_mount(void **state)
+{
+	struct fixture *f = *state;
+
+	seen_and_broken(f, fixture_other(f));
+	seen_and_broken(f, f->other);
 }
 
 /* A hold may be given back between the question and the answer. */
@@ -252,11 +315,18 @@ static void test_says_where(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	CONTRACT_TEST(test_view),	   CONTRACT_TEST(test_view_of_slots),
-	CONTRACT_TEST(test_view_of_all),   CONTRACT_TEST(test_view_of_what_goes),
-	CONTRACT_TEST(test_view_follows),  CONTRACT_TEST(test_stat),
-	CONTRACT_TEST(test_stat_of_slots), CONTRACT_TEST(test_list),
-	CONTRACT_TEST(test_bad_names),	   CONTRACT_TEST(test_says_where),
+	CONTRACT_TEST(test_view),
+	CONTRACT_TEST(test_view_of_slots),
+	CONTRACT_TEST(test_view_of_all),
+	CONTRACT_TEST(test_view_of_what_goes),
+	CONTRACT_TEST(test_view_of_one_grant),
+	CONTRACT_TEST(test_view_of_one_grant_of_another_mount),
+	CONTRACT_TEST(test_view_follows),
+	CONTRACT_TEST(test_stat),
+	CONTRACT_TEST(test_stat_of_slots),
+	CONTRACT_TEST(test_list),
+	CONTRACT_TEST(test_bad_names),
+	CONTRACT_TEST(test_says_where),
 };
 
 const struct test_list look_list = TEST_LIST(tests);
