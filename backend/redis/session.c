@@ -276,6 +276,7 @@ static void begin(const struct greeting *t)
 		say_bye(b, b->old_sid);
 	value_resend(b);
 	calls_resend(b);
+	again_run(b);
 	ns_refresh(b);
 	if (t->grace)
 		lease_arm(b, &b->grace_timer, t->grace + 2 * PL_MS, on_grace_over);
@@ -442,6 +443,7 @@ void session_down(struct redis_backend *b)
 	lease_disarm(b, &b->retry_timer);
 	lock_down(b);
 	ranges_down(b);
+	again_run(b); /* what has no answer when the connection ends fails */
 }
 
 void session_stop(struct redis_backend *b)

@@ -6,7 +6,7 @@ from fcntl import LOCK_EX, LOCK_NB, LOCK_UN
 
 import pytest
 
-from faults import heals
+from faults import heals, stop
 from lockclient import fails, wait_until
 
 TTL = 2.0
@@ -178,3 +178,27 @@ def test_recall_of_a_name_that_is_none(server, two, clients):
             server.cli("PUBLISH", channel, text)
     heals(*two, a, b)
     assert two[0].running and two[1].running
+
+
+def test_connection_that_breaks_while_others_are_asked(proxy, two, clients):
+    """What waits for their answer ends all the same."""
+    a, c = clients(2)
+    kept_idle(a, two[::-1])
+    stop(two[1].pid)
+    asked = []
+
+    def rule(when, op, raw, _link):
+        if (when, op) == ("after", "nsmk") and not asked:
+            asked.append(raw)
+        return raw
+
+    proxy.rule = rule
+    try:
+        c.start("mkdir", os.fsencode(two[0].lock("job")).hex(), 0o777)
+        wait_until(lambda: asked)
+        proxy.reset()
+        assert b"AGAIN" in asked[0]
+        fails("EHOSTDOWN", c.wait, 5.0)
+    finally:
+        os.kill(two[1].pid, 18)
+    heals(*two, a, c)
