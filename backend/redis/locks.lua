@@ -122,13 +122,16 @@ end
 -- and, from now on, as any other. want: that many tokens, the first of which is answered.
 function ops.note(handle, kn, state, want, token, since, who)
 	local member = sid .. '/' .. handle
-	local kept = call('HGET', K(), kn)
-	if not kept or string.sub(kept, 3) ~= member then
+	local kept, rec = call('HGET', K(), kn), call('HGET', H(kn), member)
+	if not rec or not kept or string.sub(kept, 3) ~= member then
 		return { 'NONE' }
 	end
-	if state == 'i' then
+	local _, _, was = parse_hold(rec)
+	-- Given back in order, now or between what was told before and this.
+	if state == 'i' or tonumber(token) ~= was then
 		call('SREM', P .. 'a', string.sub(kn, 2))
-	else
+	end
+	if state ~= 'i' then
 		add_hold(kn, member, 'x', 0, tonumber(token), since, who)
 	end
 	if state == 'f' then

@@ -202,3 +202,27 @@ def test_connection_that_breaks_while_others_are_asked(proxy, two, clients):
     finally:
         os.kill(two[1].pid, 18)
     heals(*two, a, c)
+
+
+def test_given_back_in_order_and_taken_again_at_once(two, proxy, clients):
+    """It is not abandoned any more, though the server hears only of the next one who has it."""
+    a, b = clients(2)
+    time.sleep(TTL * 1.1)  # from now on the first one may declare the other dead
+    a.close(a.hold(two[0].lock("job")))
+    wait_until(lambda: two[1].can_lock("job"))
+    b.hold(two[1].lock("job"))
+    two[1].kill()
+
+    def tried():
+        try:
+            return (a.hold(two[0].path("with/try/locks/job")),)
+        except BlockingIOError:
+            return None
+
+    fd = wait_until(tried)[0]
+    assert a.fgetxattr(fd, "user.plockfs.abandoned") == "1"
+    for _ in range(3):
+        a.close(fd)
+        fd = a.hold(two[0].lock("job"))
+        assert a.fgetxattr(fd, "user.plockfs.abandoned") == "0"
+    a.close(fd)
