@@ -53,6 +53,8 @@ struct rhold {
 	bool wished, kept;	   /* ours to keep: we asked for that; the server said so */
 	bool stale;		   /* what the server has of it is not so any more; in b->stale */
 	uint64_t tokens, n_tokens; /* the next one for whom we give it to, and how many there are */
+	unsigned block;		   /* so many came at once */
+	bool asking;		   /* for more */
 	uint64_t idle_since;	   /* pl_now(); 0: it is in use */
 	struct rhold *stale_prev, *stale_next;
 	struct pl_task lost;

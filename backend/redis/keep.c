@@ -18,7 +18,10 @@
 #include <string.h>
 #include <utlist.h>
 
-#define TOKENS 1024u
+/* Few at first, more for one that uses them: they must not rise faster than the server's clock does, by which they go
+ * on after a loss of its memory. */
+#define TOKENS_FIRST 16u
+#define TOKENS_MAX 1024u
 #define IDLE_MAX 256u
 #define IDLE_TIME PL_SEC
 #define TELL_TIME (20 * PL_MS)
@@ -31,6 +34,7 @@
 /* Given back here lately; uthash keeps the order in which they came. */
 struct rwarm {
 	uint64_t wanted; /* pl_now() when others last asked for it; 0: never */
+	unsigned tokens; /* to ask for next time */
 	UT_hash_handle hh;
 	char kn[];
 };
@@ -58,6 +62,7 @@ static struct rwarm *warm_get(struct redis_backend *b, const char *kn)
 	w = pl_zalloc(sizeof(*w) + len + 1);
 	if (!w)
 		return NULL;
+	w->tokens = TOKENS_FIRST;
 	memcpy(w->kn, kn, len + 1);
 	HASH_ADD_STR(b->warm, kn, w);
 	return w;
@@ -75,7 +80,7 @@ unsigned keep_wish(struct redis_backend *b, const char *kn)
 {
 	const struct rwarm *w = *kn == 'L' ? warm_find(b, kn) : NULL;
 
-	return w && (!w->wanted || pl_now(b->base.loop) - w->wanted > WANTED_TIME) ? TOKENS : 0;
+	return w && (!w->wanted || pl_now(b->base.loop) - w->wanted > WANTED_TIME) ? w->tokens : 0;
 }
 
 /* --- telling the server --- */
@@ -101,8 +106,10 @@ static void on_noted(void *arg, int err, const redisReply *reply)
 {
 	struct noting *t = arg;
 	struct redis_backend *b = t->b;
-	struct rhold *h;
+	struct rhold *h = keep_find(b, t->handle);
 
+	if (h && t->want)
+		h->asking = false;
 	/* Also what is lost on the way; keep_doubt makes that good after the reconnect. */
 	if (err == -EHOSTDOWN && !b->stopping && t->generation == b->generation) {
 		h = keep_find(b, t->handle);
@@ -114,10 +121,21 @@ static void on_noted(void *arg, int err, const redisReply *reply)
 		h = keep_find(b, t->handle);
 		if (h && h->kept) {
 			h->tokens = reply_num(reply, 1);
-			h->n_tokens = t->want;
+			h->n_tokens = h->block = t->want;
 		}
 	}
 	free(t);
+}
+
+static unsigned more_than(unsigned block)
+{
+	return block * 4 < TOKENS_MAX ? block * 4 : TOKENS_MAX;
+}
+
+/* Are more tokens to be asked for? */
+static bool is_short(const struct rhold *h)
+{
+	return !h->asking && h->n_tokens < h->block / 2;
 }
 
 static void note(struct rhold *h, const char *state)
@@ -131,7 +149,8 @@ static void note(struct rhold *h, const char *state)
 		return; /* told with the next change */
 	t->b = b;
 	t->handle = h->handle;
-	t->want = *state != 'f' && h->n_tokens < TOKENS / 2 ? TOKENS : 0;
+	if (*state != 'f' && is_short(h))
+		t->want = more_than(h->block);
 	t->generation = b->generation;
 	record_who(b, &h->pub.owner, who);
 	script_begin(b, &c, "note");
@@ -144,6 +163,8 @@ static void note(struct rhold *h, const char *state)
 	script_str(&c, who);
 	if (script_send(b, LANE_COMMANDS, &c, on_noted, t) < 0)
 		free(t);
+	else if (t->want)
+		h->asking = true;
 }
 
 void keep_tell(struct redis_backend *b)
@@ -278,16 +299,19 @@ void keep_begin(struct rhold *h, bool kept, unsigned tokens)
 	h->wished = tokens > 0;
 	h->kept = kept && tokens > 0;
 	h->tokens = h->pub.token + 1;
-	h->n_tokens = h->kept ? tokens : 0;
+	h->n_tokens = h->block = h->kept ? tokens : 0;
 }
 
 bool keep_put(struct rhold *h)
 {
 	struct redis_backend *b = h->b;
 	struct rname *n = h->name;
+	struct rwarm *w;
 
 	if (h->pub.mode == LK_EXCLUSIVE && n->kn[0] == 'L') {
-		(void)warm_get(b, n->kn);
+		w = warm_get(b, n->kn);
+		if (w && h->kept)
+			w->tokens = h->n_tokens ? TOKENS_FIRST : more_than(h->block);
 		if (h->pub.contended)
 			keep_wanted(b, n->kn);
 	}
@@ -328,6 +352,8 @@ struct rhold *keep_take(struct redis_backend *b, struct rname *n, const struct l
 	DL_APPEND(n->holds, h);
 	HASH_ADD(hh, b->holds, handle, sizeof(h->handle), h);
 	changed(h);
+	if (is_short(h))
+		keep_tell(b);
 	tally_grant(&b->base.counters, &h->pub, h->pub.since > req->asked ? h->pub.since - req->asked : 0);
 	return h;
 }

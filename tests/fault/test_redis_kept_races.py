@@ -226,3 +226,15 @@ def test_given_back_in_order_and_taken_again_at_once(two, proxy, clients):
         fd = a.hold(two[0].lock("job"))
         assert a.fgetxattr(fd, "user.plockfs.abandoned") == "0"
     a.close(fd)
+
+
+def test_tokens_do_not_outrun_the_clock(server, two, client):
+    """After a loss of all keys they rise by the clock alone: so a thousand such grants a second must not take a second's."""
+    c = client()
+    for name in ("a", "b", "c"):
+        c.close(c.hold(two[0].lock(name)))
+        wait_until(lambda name=name: two[1].can_lock(name))
+        fd = c.hold(two[0].lock(name))
+        ahead = int(server.cli("HGET", f"{{{PREFIX}}}:g", "f")) - int(c.fgetxattr(fd, "user.plockfs.token"))
+        assert 0 < ahead <= 64, ahead
+        c.close(fd)
