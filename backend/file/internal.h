@@ -131,9 +131,13 @@ static inline struct file_backend *fb_of(struct lk_backend *b)
 	return (struct file_backend *)b;
 }
 
-/* lock.c */
+/* token.c */
+/* For an exclusive grant of this name. 0; -EROFS; what floor_next says. */
+int fb_next_token(struct file_backend *b, struct fname *n, uint64_t *token);
 /* The backend goes: a token floor being made durable tells nobody. */
 void fb_forget_raising(struct file_backend *b);
+
+/* lock.c */
 int fb_acquire(struct lk_backend *b, struct lk_request *req);
 void fb_cancel(struct lk_backend *b, struct lk_request *req, int err);
 void fb_release(struct lk_backend *b, struct lk_hold *hold);
