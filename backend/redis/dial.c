@@ -28,6 +28,12 @@ static void on_slow(void *arg)
 
 /* --- connecting --- */
 
+/* hiredis 1.x has some failures without an error. */
+static const char *error_of(const redisAsyncContext *ac)
+{
+	return ac->errstr && *ac->errstr ? ac->errstr : "connection failed";
+}
+
 static void on_gone(const redisAsyncContext *ac, int status)
 {
 	struct lane *l = ac->data;
@@ -38,7 +44,7 @@ static void on_gone(const redisAsyncContext *ac, int status)
 		if (l->odd)
 			wire_fail(l->c, l->c->stage != STAGE_UP, not_redis);
 		else
-			wire_fail(l->c, false, status == REDIS_OK ? "connection closed" : ac->errstr);
+			wire_fail(l->c, false, status == REDIS_OK ? "connection closed" : error_of(ac));
 	}
 	free(l);
 }
@@ -53,7 +59,7 @@ static void on_connected(const redisAsyncContext *ac, int status)
 	 * must live until then. */
 	l->ac = NULL;
 	if (l->c)
-		wire_fail(l->c, false, ac->errstr);
+		wire_fail(l->c, false, error_of(ac));
 	else
 		free(l);
 }
@@ -66,7 +72,7 @@ static bool open_lane(struct wire *c, unsigned n, const char *ip, int port)
 	int one = 1;
 
 	if (!ac || ac->err || !l) {
-		wire_fail(c, false, ac && ac->err ? ac->errstr : "out of memory");
+		wire_fail(c, false, ac && ac->err ? error_of(ac) : "out of memory");
 		if (ac)
 			redisAsyncFree(ac);
 		free(l);

@@ -7,11 +7,17 @@
 /* More than any answer has; an empty array of so many costs nothing but addresses. */
 #define ELEMENTS_MAX (1 << 24)
 
+#if HIREDIS_MAJOR >= 1
+typedef size_t elements_t;
+#else
+typedef int elements_t;
+#endif
+
 /* The functions that every reader begins with. */
 static redisReplyObjectFunctions plain;
 
 /* A message is three things, and the first two are words. Nobody unsubscribes. */
-static bool is_message(const redisReadTask *task, int type, int elements, const char *text, size_t len)
+static bool is_message(const redisReadTask *task, int type, elements_t elements, const char *text, size_t len)
 {
 	if (!task->parent)
 		return type == REDIS_REPLY_ERROR || (type == REDIS_REPLY_ARRAY && elements == 3);
@@ -23,10 +29,11 @@ static bool is_message(const redisReadTask *task, int type, int elements, const 
 	       (len == 7 && memcmp(text, "message", 7) == 0);
 }
 
-static bool expected(const redisReadTask *task, int type, int elements, const char *text, size_t len)
+static bool expected(const redisReadTask *task, int type, elements_t elements, const char *text, size_t len)
 {
 	struct lane *l = task->privdata;
-	bool ok = elements <= ELEMENTS_MAX;
+	/* Types that came with RESP3 must be asked for. */
+	bool ok = type <= REDIS_REPLY_ERROR && elements <= ELEMENTS_MAX;
 
 	/* Answers to calls come first, on the subscribed connection too. */
 	if (ok && l->ac && !l->ac->replies.head)
@@ -42,9 +49,9 @@ static void *create_string(const redisReadTask *task, char *text, size_t len)
 	return expected(task, task->type, 0, text, len) ? plain.createString(task, text, len) : NULL;
 }
 
-static void *create_array(const redisReadTask *task, int elements)
+static void *create_array(const redisReadTask *task, elements_t elements)
 {
-	return expected(task, REDIS_REPLY_ARRAY, elements, "", 0) ? plain.createArray(task, elements) : NULL;
+	return expected(task, task->type, elements, "", 0) ? plain.createArray(task, elements) : NULL;
 }
 
 static void *create_integer(const redisReadTask *task, long long value)
@@ -57,12 +64,34 @@ static void *create_nil(const redisReadTask *task)
 	return expected(task, REDIS_REPLY_NIL, 0, "", 0) ? plain.createNil(task) : NULL;
 }
 
+#if HIREDIS_MAJOR >= 1
+static void *create_double(const redisReadTask *task, double value, char *text, size_t len)
+{
+	(void)value;
+	(void)expected(task, REDIS_REPLY_DOUBLE, 0, text, len);
+	return NULL;
+}
+
+static void *create_bool(const redisReadTask *task, int value)
+{
+	(void)value;
+	(void)expected(task, REDIS_REPLY_BOOL, 0, "", 0);
+	return NULL;
+}
+#endif
+
 void wire_guard(struct lane *l)
 {
-	static redisReplyObjectFunctions guarded = { .createString = create_string,
-						     .createArray = create_array,
-						     .createInteger = create_integer,
-						     .createNil = create_nil };
+	static redisReplyObjectFunctions guarded = {
+		.createString = create_string,
+		.createArray = create_array,
+		.createInteger = create_integer,
+#if HIREDIS_MAJOR >= 1
+		.createDouble = create_double,
+		.createBool = create_bool,
+#endif
+		.createNil = create_nil
+	};
 	redisReader *reader = l->ac->c.reader;
 
 	if (reader->fn != &guarded)

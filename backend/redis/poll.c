@@ -5,6 +5,7 @@
  * always can, so here that is only asked when a write could not do all. */
 #include "backend/redis/wire_internal.h"
 
+#include <poll.h>
 #include <stdlib.h>
 
 struct socket_poll {
@@ -115,4 +116,25 @@ int wire_attach(redisAsyncContext *ac, struct pl_loop *loop)
 	ac->ev.delWrite = del_write;
 	ac->ev.cleanup = cleanup;
 	return 0;
+}
+
+bool wire_serve(redisAsyncContext *ac, int time_ms)
+{
+	struct socket_poll *p = ac->ev.data;
+	struct pollfd fd = { .fd = ac->c.fd, .events = POLLIN };
+
+	if (p->flush.queued) {
+		pl_undefer(p->loop, &p->flush);
+		run_flush(&p->flush);
+		return true;
+	}
+	if (p->events & UV_WRITABLE)
+		fd.events |= POLLOUT;
+	if (poll(&fd, 1, time_ms) <= 0)
+		return false;
+	if (fd.revents & POLLOUT)
+		redisAsyncHandleWrite(ac);
+	else
+		redisAsyncHandleRead(ac);
+	return true;
 }

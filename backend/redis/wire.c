@@ -6,8 +6,6 @@
  */
 #include "backend/redis/wire_internal.h"
 
-#include <hiredis/sds.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,21 +294,10 @@ const char *wire_where(const struct wire *c)
 void wire_finish(struct wire *c, const bool *done, uint64_t time_ns)
 {
 	uint64_t end = pl_now(c->config.loop) + time_ns, now;
-	struct pollfd p;
 
 	while (!*done && c->stage == STAGE_UP && c->lanes[LANE_COMMANDS]) {
-		redisAsyncContext *ac = c->lanes[LANE_COMMANDS]->ac;
-
 		now = pl_now(c->config.loop);
-		if (now >= end)
+		if (now >= end || !wire_serve(c->lanes[LANE_COMMANDS]->ac, (int)((end - now) / PL_MS) + 1))
 			return;
-		p.fd = ac->c.fd;
-		p.events = (short)(POLLIN | (sdslen(ac->c.obuf) ? POLLOUT : 0));
-		if (poll(&p, 1, (int)((end - now) / PL_MS) + 1) <= 0)
-			return;
-		if (p.revents & POLLOUT)
-			redisAsyncHandleWrite(ac);
-		else
-			redisAsyncHandleRead(ac);
 	}
 }

@@ -69,6 +69,8 @@ int wire_error(struct wire *c, const char *text);
 
 /* poll.c: has the loop watch the socket. 0 or -ENOMEM. */
 int wire_attach(redisAsyncContext *ac, struct pl_loop *loop);
+/* One read or write, of nothing else of the loop. False: not possible within the time. May be the end of ac. */
+bool wire_serve(redisAsyncContext *ac, int time_ms);
 
 /* guard.c: what a server must not send is found before hiredis aborts for it; `odd` then, and the connection ends. */
 void wire_guard(struct lane *l);
