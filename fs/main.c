@@ -58,7 +58,6 @@ static int watch_signals(struct program *p)
 	size_t i;
 	int err = 0;
 
-	signal(SIGPIPE, SIG_IGN);
 	for (i = 0; err == 0 && i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		err = uv_signal_init(pl_loop_uv(p->server.loop), &p->signals[i]);
 		p->signals[i].data = p;
@@ -163,6 +162,7 @@ static int start(struct program *p)
 	struct server *s = &p->server;
 	int err;
 
+	signal(SIGPIPE, SIG_IGN); /* of a server that hangs up, from the first connection on */
 	s->opt = &p->opt;
 	s->loop = pl_loop_new();
 	if (!s->loop)
