@@ -88,6 +88,9 @@ static int open_redis(struct program *p, const struct lk_config *common)
 		.source = p->opt.source,
 		.prefix = p->opt.prefix,
 		.password_file = p->opt.password_file,
+		.tls_ca = p->opt.tls_ca,
+		.tls_cert = p->opt.tls_cert,
+		.tls_key = p->opt.tls_key,
 		.ttl_ns = p->opt.ttl_ns,
 		.unavailable_ns = p->opt.unavailable_ns,
 		/* A failover keeps only what a replica has heard of. */
@@ -234,7 +237,7 @@ int main(int argc, char **argv)
 		if (p.opt.help)
 			options_help();
 		else
-			printf("plockfs %s\nlibfuse %s\n", PLOCKFS_VERSION, fuse_pkgversion());
+			printf("plockfs %s\nlibfuse %s\n%s\n", PLOCKFS_VERSION, fuse_pkgversion(), lk_redis_library());
 		options_free(&p.opt);
 		return 0;
 	}

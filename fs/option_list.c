@@ -110,13 +110,33 @@ static int take_prefix(struct options *o, const char *v)
 	return set(&o->prefix, v) ? 0 : -ENOMEM;
 }
 
-static int take_password_file(struct options *o, const char *v)
+static int take_path(char **where, const char *v)
 {
 	if (!*v)
 		return -EINVAL;
-	free(o->password_file);
-	o->password_file = source_absolute(v);
-	return o->password_file ? 0 : -ENOMEM;
+	free(*where);
+	*where = source_absolute(v);
+	return *where ? 0 : -ENOMEM;
+}
+
+static int take_password_file(struct options *o, const char *v)
+{
+	return take_path(&o->password_file, v);
+}
+
+static int take_tls_ca(struct options *o, const char *v)
+{
+	return take_path(&o->tls_ca, v);
+}
+
+static int take_tls_cert(struct options *o, const char *v)
+{
+	return take_path(&o->tls_cert, v);
+}
+
+static int take_tls_key(struct options *o, const char *v)
+{
+	return take_path(&o->tls_key, v);
 }
 
 static int take_lost(struct options *o, const char *v)
@@ -211,6 +231,9 @@ static const struct own_option {
 	{ "unavailable", take_unavailable },
 	{ "prefix", take_prefix },
 	{ "password_file", take_password_file },
+	{ "tls_ca", take_tls_ca },
+	{ "tls_cert", take_tls_cert },
+	{ "tls_key", take_tls_key },
 	{ "lost", take_lost },
 	{ "max_waiters", take_max_waiters },
 	{ "max_value", take_max_value },

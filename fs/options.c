@@ -128,6 +128,9 @@ void options_free(struct options *o)
 	free(o->mountpoint);
 	free(o->prefix);
 	free(o->password_file);
+	free(o->tls_ca);
+	free(o->tls_cert);
+	free(o->tls_key);
 	free(o->fuse_opts);
 	memset(o, 0, sizeof(*o));
 }
@@ -141,7 +144,7 @@ void options_help(void)
 	     "\n"
 	     "SOURCE  DIR or file:DIR   locks in a directory of this host\n"
 	     "        (default: /var/lib/plockfs as root, else ~/.local/state/plockfs)\n"
-	     "        redis://[USER@]HOST[:PORT][/DB], unix:///PATH[?db=N], redis+sentinel://H1[:P],H2.../NAME\n"
+	     "        redis[s]://[USER@]HOST[:PORT][/DB], unix:///PATH[?db=N], redis+sentinel://H1[:P],H2.../NAME\n"
 	     "\n"
 	     "  -f                 stay in the foreground, log to stderr\n"
 	     "  -d                 as -f, and show every FUSE request\n"
@@ -159,6 +162,8 @@ void options_help(void)
 	     "  -o unavailable=DUR how long an open waits for a server that does not answer (default: 30s)\n"
 	     "  -o prefix=WORD     of the keys (default: plockfs)\n"
 	     "  -o password_file=PATH    else $PLOCKFS_REDIS_PASSWORD\n"
+	     "  -o tls_ca=FILE     whom rediss:// trusts (default: whom the system does)\n"
+	     "  -o tls_cert=FILE,tls_key=FILE   the certificate to show the server (default: none), and its key\n"
 	     "  -o replicas=N      a heartbeat counts when N replicas have it (default: 0; with Sentinel 1)\n"
 	     "  -o nofail          mount also when the server does not answer, and keep trying\n"
 	     "\n"

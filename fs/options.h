@@ -25,6 +25,7 @@ struct options {
 	uint64_t timeout_ns; /* 0: not at all */
 	uint64_t ttl_ns, unavailable_ns;
 	char *prefix, *password_file;
+	char *tls_ca, *tls_cert, *tls_key;
 	unsigned replicas; /* that must confirm each heartbeat; default 0, with Sentinel 1 */
 	bool replicas_set;
 	int lost_signal; /* 0: none */

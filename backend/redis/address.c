@@ -103,16 +103,11 @@ int address_parse(const char *source, struct address *a, char *why, size_t size)
 	if (!rest)
 		return bad(why, size, "no scheme", source);
 	rest += 3;
-	if (scheme == 6 && strncmp(source, "rediss", 6) == 0) {
-		snprintf(why, size,
-			 "%.200s: this build has no TLS (its hiredis has none): use a local TLS proxy, or redis://",
-			 source);
-		return -EINVAL;
-	}
 	if (scheme == 4 && strncmp(source, "unix", 4) == 0)
 		return parse_unix(source, rest, a, why, size);
 	sentinel = scheme == 14 && strncmp(source, "redis+sentinel", 14) == 0;
-	if (!sentinel && (scheme != 5 || strncmp(source, "redis", 5) != 0))
+	a->tls = scheme == 6 && strncmp(source, "rediss", 6) == 0;
+	if (!sentinel && !a->tls && (scheme != 5 || strncmp(source, "redis", 5) != 0))
 		return bad(why, size, "unknown scheme", source);
 	at = strchr(rest, '@');
 	if (at) {
@@ -141,6 +136,6 @@ void address_show(const struct address *a, char *out, size_t size)
 	else if (a->n_sentinels && !*a->at.host)
 		snprintf(out, size, "redis+sentinel://%s:%d/%s", a->sentinels[0].host, a->sentinels[0].port, a->name);
 	else
-		snprintf(out, size, "redis://%s%s%s:%d/%d", v6 ? "[" : "", a->at.host, v6 ? "]" : "", a->at.port,
-			 a->db);
+		snprintf(out, size, "redis%s://%s%s%s:%d/%d", a->tls ? "s" : "", v6 ? "[" : "", a->at.host,
+			 v6 ? "]" : "", a->at.port, a->db);
 }

@@ -21,9 +21,14 @@ static void resolve(struct wire *c, const struct host_port *at);
 static void on_slow(void *arg)
 {
 	struct wire *c = arg;
+	const struct lane *l = c->lanes[LANE_COMMANDS];
 
 	c->timer = NULL;
-	wire_fail(c, false, "no answer");
+	/* Redis without TLS waits for the end of what it takes for a line. */
+	if (l && l->ac && l->ac->c.flags & REDIS_CONNECTED && tls_unfinished(l))
+		wire_fail(c, false, "no answer in the TLS handshake: it may not speak TLS");
+	else
+		wire_fail(c, false, "no answer");
 }
 
 /* --- connecting --- */
@@ -44,7 +49,8 @@ static void on_gone(const redisAsyncContext *ac, int status)
 		if (l->odd)
 			wire_fail(l->c, l->c->stage != STAGE_UP, not_redis);
 		else
-			wire_fail(l->c, false, status == REDIS_OK ? "connection closed" : error_of(ac));
+			wire_fail(l->c, l->refused && l->c->stage != STAGE_UP,
+				  status == REDIS_OK ? "connection closed" : error_of(ac));
 	}
 	free(l);
 }
@@ -82,6 +88,12 @@ static bool open_lane(struct wire *c, unsigned n, const char *ip, int port)
 	l->ac = ac;
 	l->n = n;
 	ac->data = l;
+	if (c->address.tls && !tls_begin(c->tls, l, c->address.at.host)) {
+		wire_fail(c, false, ac->c.err ? ac->c.errstr : "out of memory");
+		redisAsyncFree(ac);
+		free(l);
+		return false;
+	}
 	c->lanes[n] = l;
 	wire_guard(l);
 	if (ip) {
@@ -230,7 +242,8 @@ static void greet(struct wire *c, unsigned lane)
 		step(c, lane, on_plain, NULL, 2, auth);
 	}
 	snprintf(db, sizeof(db), "%d", c->address.db);
-	if (c->address.db)
+	/* With TLS always: the handshake begins with what is sent, and must be over on each connection. */
+	if (c->address.db || c->address.tls)
 		step(c, lane, on_plain, NULL, 2, select);
 }
 
@@ -367,10 +380,27 @@ static void resolve(struct wire *c, const struct host_port *at)
 	c->resolving = r;
 }
 
+/* Certificates are renewed while the mount lives. */
+static bool renew_tls(struct wire *c)
+{
+	char why[256];
+	struct tls *t = tls_new(&c->config.tls, why, sizeof(why));
+
+	if (!t) {
+		wire_fail(c, false, why);
+		return false;
+	}
+	tls_free(c->tls);
+	c->tls = t;
+	return true;
+}
+
 void dial(struct wire *c)
 {
 	c->timer = pl_timer_start(c->config.loop, c->config.attempt_ns, on_slow, c);
 	c->stage = STAGE_RESOLVE;
+	if (c->address.tls && !renew_tls(c))
+		return;
 	if (*c->address.path) {
 		connect_all(c, NULL);
 	} else if (c->address.n_sentinels) {

@@ -208,6 +208,7 @@ static int connect_first(struct redis_backend *b, const struct lk_redis_config *
 		.loop = b->base.loop,
 		.source = config->source,
 		.password = b->password,
+		.tls = { .ca = config->tls_ca, .cert = config->tls_cert, .key = config->tls_key },
 		.key = b->key,
 		.scripts = protocol_scripts(),
 		.channels = { b->channel_mount, b->channel_all },
@@ -268,4 +269,12 @@ int lk_redis_backend_open(const struct lk_redis_config *config, struct lk_backen
 	}
 	*out = &b->base;
 	return 0;
+}
+
+const char *lk_redis_library(void)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text), "hiredis %d.%d.%d %s", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH, tls_library());
+	return text;
 }

@@ -217,6 +217,22 @@ int wire_command(struct wire *c, enum wire_lane lane, int argc, const char *cons
 
 /* --- the whole --- */
 
+static int make_tls(struct wire *c, char *why, size_t size)
+{
+	const struct tls_files *files = &c->config.tls;
+	char what[256];
+
+	if (!c->address.tls && !files->ca && !files->cert && !files->key)
+		return 0;
+	snprintf(what, sizeof(what), "tls_ca=, tls_cert= and tls_key= are for rediss:// only");
+	if (c->address.tls)
+		c->tls = tls_new(files, what, sizeof(what));
+	if (c->tls)
+		return 0;
+	snprintf(why, size, "%.60s: %s", c->config.source, what);
+	return -EINVAL;
+}
+
 int wire_new(const struct wire_config *config, struct wire **out, const char **why)
 {
 	static char reason[320];
@@ -224,20 +240,26 @@ int wire_new(const struct wire_config *config, struct wire **out, const char **w
 	int err = c ? address_parse(config->source, &c->address, reason, sizeof(reason)) : -ENOMEM;
 
 	*why = c ? reason : "out of memory";
+	if (err == 0) {
+		c->config = *config;
+		err = make_tls(c, reason, sizeof(reason));
+	}
 	if (err == 0 && config->password) {
 		c->password = strdup(config->password);
 		err = c->password ? 0 : -ENOMEM;
 	}
 	if (err) {
+		if (c)
+			tls_free(c->tls);
 		free(c);
 		return err;
 	}
-	c->config = *config;
 	c->home = c->address;
 	c->backoff = RETRY_FIRST;
 	address_show(&c->address, c->where, sizeof(c->where));
 	c->timer = pl_timer_start(config->loop, 0, on_retry, c);
 	if (!c->timer) {
+		tls_free(c->tls);
 		free(c->password);
 		free(c);
 		return -ENOMEM;
@@ -255,6 +277,7 @@ void wire_free(struct wire *c)
 	if (c->resolving)
 		c->resolving->c = NULL;
 	drop_lanes(c);
+	tls_free(c->tls);
 	if (c->password)
 		explicit_bzero(c->password, strlen(c->password));
 	free(c->password);

@@ -10,6 +10,8 @@
 #ifndef BACKEND_REDIS_WIRE_H
 #define BACKEND_REDIS_WIRE_H
 
+#include "backend/redis/tls.h"
+
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,9 +26,10 @@ enum wire_lane { LANE_COMMANDS, LANE_BEATS };
 
 struct wire_config {
 	struct pl_loop *loop;
-	const char *source;	    /* redis://[USER@]HOST[:PORT][/DB], unix:///PATH[?db=N], rediss://,
+	const char *source;	    /* redis[s]://[USER@]HOST[:PORT][/DB], unix:///PATH[?db=N],
 				       redis+sentinel://H1[:P],H2.../NAME */
 	const char *password;	    /* NULL: none; copied */
+	struct tls_files tls;	    /* with rediss:// only; not copied */
 	const char *key;	    /* KEYS[1] of every script: carries the hash tag */
 	const char *const *scripts; /* Lua scripts, at most WIRE_SCRIPTS; NULL ends. Not copied */
 	const char *channels[4];    /* to subscribe to; NULL ends */
@@ -47,8 +50,8 @@ struct wire_config {
  * -MISCONF; -EIO: any other error (logged). The reply is valid only inside. */
 typedef void (*wire_cb)(void *arg, int err, const redisReply *reply);
 
-/* Starts the first attempt from the loop. 0, -EINVAL with *why (static or in c) for a source that cannot be understood,
- * -ENOMEM. */
+/* Starts the first attempt from the loop. 0, -EINVAL with *why (static or in c) for a source that cannot be understood
+ * or TLS that cannot be had, -ENOMEM. */
 int wire_new(const struct wire_config *config, struct wire **out, const char **why);
 /* Calls under way are called back with -EHOSTDOWN first; then nothing comes any more. Not inside a callback. */
 void wire_free(struct wire *c);

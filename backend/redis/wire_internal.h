@@ -3,6 +3,7 @@
 #define BACKEND_REDIS_WIRE_INTERNAL_H
 
 #include "backend/redis/address.h"
+#include "backend/redis/tls.h"
 #include "backend/redis/wire.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -22,7 +23,9 @@ struct lane {
 	struct wire *c; /* NULL: of an attempt that is over */
 	redisAsyncContext *ac;
 	unsigned n;
-	bool odd; /* something came that a Redis server does not say */
+	bool odd;	    /* something came that a Redis server does not say */
+	bool refused;	    /* TLS failed for a reason that stays */
+	struct ssl_st *ssl; /* of OpenSSL; belongs to ac. NULL: no TLS */
 };
 
 struct call {
@@ -45,6 +48,7 @@ struct wire {
 	struct address address, home; /* home: as it was asked for, before any MOVED */
 	char where[512], ip[64], sha[WIRE_SCRIPTS][48], run_id[64], why[320];
 	char *password;
+	struct tls *tls; /* of this attempt; NULL: none */
 	enum stage stage;
 	struct lane *lanes[LANES]; /* [0] is Sentinel's while asking that */
 	unsigned sentinel, steps;

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import subprocess
 import sys
 
 import pytest
@@ -15,9 +16,27 @@ _spec.loader.exec_module(mount_conftest)
 
 from mount_conftest import *  # noqa: E402,F401,F403
 
+from plockmount import PLOCKFS  # noqa: E402
 from cutproxy import CutProxy  # noqa: E402
 from redisserver import RedisServer  # noqa: E402
 from respproxy import RespProxy  # noqa: E402
+
+
+def pytest_configure(config):
+    mount_conftest.pytest_configure(config)
+    config.addinivalue_line("markers", "tls: of a build that has it")
+    config.addinivalue_line("markers", "no_tls: of a build that has not")
+
+
+def pytest_collection_modifyitems(config, items):
+    """What this build can do decides which tests of TLS there are."""
+    mount_conftest.pytest_collection_modifyitems(config, items)
+    said = subprocess.run([PLOCKFS, "--version"], capture_output=True, text=True, check=True).stdout
+    assert ("without TLS" in said) != ("with TLS" in said), said
+    other = "no_tls" if "with TLS" in said else "tls"
+    gone = [i for i in items if i.get_closest_marker(other)]
+    config.hook.pytest_deselected(items=gone)
+    items[:] = [i for i in items if i not in gone]
 
 
 @pytest.fixture

@@ -23,10 +23,6 @@ def server(redis):
     return one
 
 
-def test_no_tls(mounts):
-    assert "has no TLS" in refused(mounts("rediss://127.0.0.1", opts=OPTS, start=False))
-
-
 # --- names that resolve slowly ---
 
 @pytest.fixture

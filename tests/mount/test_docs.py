@@ -36,7 +36,7 @@ def words_of_completion():
 def test_options_are_the_same_everywhere():
     told = words_of_help()
     assert {"timeout", "lost", "max_waiters", "max_value", "umask", "uid", "gid", "ttl", "unavailable", "prefix",
-            "password_file", "replicas"} <= told
+            "password_file", "replicas", "tls_ca", "tls_cert", "tls_key"} <= told
     assert {w for w in told if w + "=" not in words_of_completion()} == set()
     assert {w for w in told if not re.search(rf"^\.[BI]R?.*\b{w}=", page(), re.MULTILINE)} == set()
 

@@ -20,6 +20,9 @@ static void test_defaults(void **state)
 	assert_int_equal(o.unavailable_ns, 30 * SEC);
 	assert_string_equal(o.prefix, "plockfs");
 	assert_null(o.password_file);
+	assert_null(o.tls_ca);
+	assert_null(o.tls_cert);
+	assert_null(o.tls_key);
 	assert_int_equal(o.lost_signal, 0);
 	assert_int_equal(o.max_waiters, 0);
 	assert_int_equal(o.max_value, 1 << 20);
@@ -36,7 +39,8 @@ static void test_own_options(void **state)
 
 	(void)state;
 	good(&o, "timeout=250ms,ttl=3s,unavailable=1m,prefix=Team-1.a_b:c,lost=SIGUSR1,max_waiters=7,max_value=64K,"
-		 "umask=027,uid=1000,gid=1001,nofail,password_file=/etc/secret");
+		 "umask=027,uid=1000,gid=1001,nofail,password_file=/etc/secret,"
+		 "tls_ca=/etc/ca.pem,tls_cert=/etc/cert.pem,tls_key=/etc/key.pem");
 	assert_true(o.timeout_set);
 	assert_int_equal(o.timeout_ns, 250 * MS);
 	assert_int_equal(o.ttl_ns, 3 * SEC);
@@ -50,6 +54,9 @@ static void test_own_options(void **state)
 	assert_int_equal(o.gid, 1001);
 	assert_true(o.nofail);
 	assert_string_equal(o.password_file, "/etc/secret");
+	assert_string_equal(o.tls_ca, "/etc/ca.pem");
+	assert_string_equal(o.tls_cert, "/etc/cert.pem");
+	assert_string_equal(o.tls_key, "/etc/key.pem");
 	assert_string_equal(o.fuse_opts, "");
 	options_free(&o);
 }
@@ -164,6 +171,9 @@ static void test_bad_values(void **state)
 		"prefix={x}",
 		"prefix=a\nb",
 		"password_file=",
+		"tls_ca=",
+		"tls_cert=",
+		"tls_key=",
 		"lost=",
 		"lost=SIG",
 		"lost=SIGWHAT",

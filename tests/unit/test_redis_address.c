@@ -48,6 +48,25 @@ static void test_server(void **state)
 	assert_string_equal(a.at.host, "::1");
 	assert_int_equal(a.at.port, 7001);
 	assert_int_equal(a.n_sentinels, 0);
+	assert_false(a.tls);
+}
+
+static void test_tls(void **state)
+{
+	struct address a;
+	char shown[256];
+
+	(void)state;
+	parse("rediss://me@db.example:7000/3", &a);
+	assert_true(a.tls);
+	assert_string_equal(a.user, "me");
+	assert_string_equal(a.at.host, "db.example");
+	assert_int_equal(a.at.port, 7000);
+	assert_int_equal(a.db, 3);
+	address_show(&a, shown, sizeof(shown));
+	assert_string_equal(shown, "rediss://db.example:7000/3");
+	refused("rediss://", "host");
+	refused("rediss+sentinel://host/name", "scheme");
 }
 
 static void test_unix(void **state)
@@ -99,7 +118,6 @@ static void test_nonsense(void **state)
 	refused("redis://host/-1", "database");
 	refused("redis://host/zero", "database");
 	refused("redis://[::1", "host");
-	refused("rediss://host", "TLS");
 	refused("http://host", "scheme");
 	refused("host", "scheme");
 }
@@ -107,10 +125,8 @@ static void test_nonsense(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_server),
-		cmocka_unit_test(test_unix),
-		cmocka_unit_test(test_sentinel),
-		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_server),	 cmocka_unit_test(test_tls),	  cmocka_unit_test(test_unix),
+		cmocka_unit_test(test_sentinel), cmocka_unit_test(test_nonsense),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
