@@ -16,7 +16,19 @@ typedef int elements_t;
 /* The functions that every reader begins with. */
 static redisReplyObjectFunctions plain;
 
-/* A message is three things, and the first two are words. Nobody unsubscribes. */
+static bool is_channel(const struct wire *c, const char *text, size_t len)
+{
+	const char *const *each;
+
+	for (each = c ? c->config.channels : NULL; each && *each; each++) {
+		if (strlen(*each) == len && memcmp(*each, text, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A message is three things, and the first two are words: what it is, and the channel, which hiredis 1.x takes for
+ * granted to be ours. Nobody unsubscribes. */
 static bool is_message(const redisReadTask *task, int type, elements_t elements, const char *text, size_t len)
 {
 	if (!task->parent)
@@ -25,8 +37,9 @@ static bool is_message(const redisReadTask *task, int type, elements_t elements,
 		return true;
 	if (type != REDIS_REPLY_STRING)
 		return false;
-	return task->idx == 1 || (len == 9 && memcmp(text, "subscribe", 9) == 0) ||
-	       (len == 7 && memcmp(text, "message", 7) == 0);
+	if (task->idx == 1)
+		return is_channel(((struct lane *)task->privdata)->c, text, len);
+	return (len == 9 && memcmp(text, "subscribe", 9) == 0) || (len == 7 && memcmp(text, "message", 7) == 0);
 }
 
 static bool expected(const redisReadTask *task, int type, elements_t elements, const char *text, size_t len)

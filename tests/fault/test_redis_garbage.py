@@ -29,7 +29,11 @@ GARBAGE = [
     b"*1\r\n$4\r\nLOST\r\n", b"*3\r\n$2\r\nOK\r\n$19\r\nx 70000 1 1 h 1 1 1\r\n$1\r\n1\r\n",
     b"*6\r\n$2\r\nOK\r\n" + b"$20\r\n18446744073709551615\r\n" * 5, b"*100000\r\n" + b"$-1\r\n" * 100000,
     b"*1000000000\r\n", b"$99999999999\r\n", b"!oops\r\n", b"\0\0\0", b"*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n",
-    b"*3\r\n$11\r\nunsubscribe\r\n$1\r\nx\r\n$1\r\ny\r\n", b"+OK\r\n+OK\r\n", b"*2\r\n$2\r\nOK\r\n$2\r\nhi\r\n:1\r\n",
+    b"*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n", b"*3\r\n$11\r\nunsubscribe\r\n$1\r\nx\r\n$1\r\ny\r\n", b"+OK\r\n+OK\r\n", b"*2\r\n$2\r\nOK\r\n$2\r\nhi\r\n:1\r\n",
+    # Of RESP3, which nobody asked for.
+    b"%1\r\n+a\r\n:1\r\n", b"~1\r\n:1\r\n", b"|1\r\n+a\r\n:1\r\n:1\r\n", b"#t\r\n", b",1.5\r\n", b"_\r\n", b"(1\r\n",
+    b"=5\r\ntxt:x\r\n", b">1\r\n:1\r\n", b">0\r\n", b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$1\r\ny\r\n",
+    b"*2\r\n$2\r\nOK\r\n#t\r\n", b"*2\r\n$2\r\nOK\r\n,1\r\n",
 ]
 
 

@@ -181,8 +181,10 @@ class Impostor:
 
 @pytest.mark.parametrize("text", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"", b"\0" * 3000,
                                   b"+OK\r\n", b"*-1\r\n", b"$5\r\nabc", b"*1000000\r\n" + b"*1\r\n" * 2000,
-                                  b"+OK\r\n" * 40, b"*2\r\n:1\r\n:2\r\n" * 3, b"*0\r\n" * 3, b"*2000000000\r\n"],
-                         ids=["http", "silent", "zeros", "ok", "nil", "half", "nested", "oks", "numbers", "nothings", "huge"])
+                                  b"+OK\r\n" * 40, b"*2\r\n:1\r\n:2\r\n" * 3, b"*0\r\n" * 3, b"*2000000000\r\n",
+                                  b">1\r\n:1\r\n" * 3, b"#t\r\n" * 3, b",1.5\r\n" * 3, b"%1\r\n:1\r\n:2\r\n" * 3],
+                         ids=["http", "silent", "zeros", "ok", "nil", "half", "nested", "oks", "numbers", "nothings", "huge",
+                              "pushes", "booleans", "doubles", "maps"])
 def test_not_redis(mounts, text):
     impostor = Impostor(text)
     try:
