@@ -12,6 +12,19 @@
 static struct pl_guard *guards;
 static long page_size;
 
+/* A page of zeros, of this process alone. */
+static bool put_page(char *at)
+{
+	int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+	void *page;
+
+	at -= (uintptr_t)at % (uintptr_t)page_size;
+	// cppcheck-suppress invalidFunctionArg ; mmap(2): without a file it is -1
+	page = mmap(at, (size_t)page_size, prot, flags, -1, 0);
+	// cppcheck-suppress memleak ; it stays, in the place of the one that was missing
+	return page != MAP_FAILED;
+}
+
 static void on_sigbus(int signum, siginfo_t *info, void *context)
 {
 	char *at = info->si_addr;
@@ -20,12 +33,8 @@ static void on_sigbus(int signum, siginfo_t *info, void *context)
 
 	(void)context;
 	DL_FOREACH(guards, g) {
-		if (info->si_code != BUS_ADRERR || at < g->start || at >= g->start + g->len)
+		if (info->si_code != BUS_ADRERR || at < g->start || at >= g->start + g->len || !put_page(at))
 			continue;
-		at -= (uintptr_t)at % (uintptr_t)page_size;
-		if (mmap(at, (size_t)page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-			 0) == MAP_FAILED)
-			break;
 		g->cut = 1;
 		errno = saved;
 		return;

@@ -39,11 +39,12 @@ static void drop(struct kept *k, struct entry *e)
 
 bool kept_clear(struct kept *k)
 {
+	struct entry *e, *tmp;
 	bool any = false;
 
-	while (k->entries) {
-		any |= k->entries->fd >= 0;
-		drop(k, k->entries);
+	HASH_ITER(hh, k->entries, e, tmp) {
+		any |= e->fd >= 0;
+		drop(k, e);
 	}
 	return any;
 }
