@@ -34,11 +34,13 @@ struct outsiders *outsiders_new(struct file_backend *b);
 void outsiders_free(struct outsiders *o);
 void gather_outside(struct gather *g, void (*done)(void *arg), void (*drop)(void *arg), void *arg);
 
-/* peer.c: asks the other mounts; done(arg, g) later or at once, once. */
-typedef void (*peers_done)(void *arg, struct gather *g);
+/* peer.c: makes this mount one of them. */
 struct peers *peers_new(struct file_backend *b);
 void peers_free(struct peers *p);
-/* drop(arg) instead, when the backend goes first. */
+
+/* peer_ask.c: asks the other mounts; done(arg, g) later or at once, once; drop(arg) instead, when the backend goes
+ * first. */
+typedef void (*peers_done)(void *arg, struct gather *g);
 void peers_gather(struct peers *p, struct gather *g, peers_done done, void (*drop)(void *arg), void *arg);
 /* A byte range of a file that some mount has locked. */
 struct peer_range {
