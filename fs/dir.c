@@ -1,4 +1,5 @@
 /* OPENDIR, READDIR, RELEASEDIR: a listing is taken at open and read from memory. */
+#include "fs/listing.h"
 #include "fs/ops.h"
 #include "fs/perm.h"
 
@@ -6,24 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-struct listing {
-	fuse_req_t req;
-	struct node *node;
-	struct handle *h;
-	struct fuse_file_info fi;
-};
-
-static void listing_end(struct listing *l, int err)
-{
-	if (err) {
-		handle_free(l->h);
-		reply_err(l->req, err);
-	} else {
-		handle_reply_open(l->req, l->h, &l->fi);
-	}
-	free(l);
-}
 
 static void have_names(void *arg, int err, const struct lk_list *list)
 {
@@ -72,9 +55,7 @@ static void listing_allowed(void *arg, int err)
 	struct lk_backend *b = server_of(l->req)->backend;
 
 	if (err == 0)
-		err = handle_add_entry(l->h, ".", S_IFDIR);
-	if (err == 0)
-		err = handle_add_entry(l->h, "..", S_IFDIR);
+		err = handle_add_dots(l->h);
 	if (err == 0 && l->node->kind == N_ROOT)
 		err = add_words(l->h);
 	if (err) {
@@ -118,17 +99,9 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		files_opendir(req, n, fi);
 		return;
 	}
-	l = calloc(1, sizeof(*l));
-	if (l)
-		l->h = handle_new(s, n, H_DIR);
-	if (!l || !l->h) {
-		free(l);
-		reply_err(req, -ENOMEM);
+	l = listing_new(req, n, fi);
+	if (!l)
 		return;
-	}
-	l->req = req;
-	l->node = n;
-	l->fi = *fi;
 	if (n->kind == N_NAMESPACE || n->kind == N_ROOT)
 		perm_namespace(s, req, n->path, PERM_READ, listing_allowed, l);
 	else

@@ -63,6 +63,19 @@ void fileop_fail(struct fileop *f, int err)
 	fileop_free(f);
 }
 
+void fileop_entry(struct fileop *f, struct node *n, const struct lk_file_stat *fs)
+{
+	struct stat st;
+
+	if (!n) {
+		fileop_fail(f, -ENOMEM);
+		return;
+	}
+	attr_file(n, fs, &st);
+	reply_entry(f->req, n, &st);
+	fileop_free(f);
+}
+
 void fileop_done(void *arg, int err)
 {
 	fileop_fail(arg, err);

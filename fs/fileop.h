@@ -35,6 +35,8 @@ struct fileop *fileop_new(fuse_req_t req, struct node *n, const char *name);
 bool fileop_to(struct fileop *f, struct node *to, const char *name);
 void fileop_free(struct fileop *f);
 void fileop_fail(struct fileop *f, int err);
+/* Answers that it is this; n NULL: that memory is short. */
+void fileop_entry(struct fileop *f, struct node *n, const struct lk_file_stat *fs);
 /* A lk_done_cb that answers. */
 void fileop_done(void *arg, int err);
 /* Goes on with f->call, or answers. */

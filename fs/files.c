@@ -14,17 +14,13 @@ static void pinned_stat(void *arg, int err, const struct lk_file_stat *fs)
 	struct fileop *f = arg;
 	struct server *s = server_of(f->req);
 	struct node *n = err ? NULL : files_node(s, f->node, f->name, f->path, fs);
-	struct stat st;
 
 	if (!n || !pin_keep(f->req, n, f->opened))
 		lk_file_close(s->backend, f->opened);
-	if (!n) {
-		fileop_fail(f, err ? err : -ENOMEM);
-		return;
-	}
-	attr_file(n, fs, &st);
-	reply_entry(f->req, n, &st);
-	fileop_free(f);
+	if (err)
+		fileop_fail(f, err);
+	else
+		fileop_entry(f, n, fs);
 }
 
 static void lookup_done(void *arg, int err, const struct lk_file_stat *fs);
@@ -48,22 +44,11 @@ static void pinned(void *arg, int err, struct lk_file *file)
 static void lookup_done(void *arg, int err, const struct lk_file_stat *fs)
 {
 	struct fileop *f = arg;
-	struct server *s = server_of(f->req);
-	struct stat st;
-	struct node *n;
 
-	if (err) {
+	if (err)
 		fileop_fail(f, err);
-		return;
-	}
-	n = files_node(s, f->node, f->name, f->path, fs);
-	if (n) {
-		attr_file(n, fs, &st);
-		reply_entry(f->req, n, &st);
-	} else {
-		reply_err(f->req, -ENOMEM);
-	}
-	fileop_free(f);
+	else
+		fileop_entry(f, files_node(server_of(f->req), f->node, f->name, f->path, fs), fs);
 }
 
 static int lookup_call(struct fileop *f)
@@ -345,9 +330,7 @@ static void have_list(void *arg, int err, const struct lk_list *list)
 	size_t i;
 
 	if (err == 0)
-		err = handle_add_entry(f->h, ".", S_IFDIR);
-	if (err == 0)
-		err = handle_add_entry(f->h, "..", S_IFDIR);
+		err = handle_add_dots(f->h);
 	for (i = 0; err == 0 && i < list->n; i++)
 		err = handle_add_entry(f->h, list->entries[i].name,
 				       list->entries[i].type == LK_T_NAMESPACE ? S_IFDIR

@@ -101,17 +101,11 @@ void files_rename(fuse_req_t req, struct node *from, const char *name, struct no
 static void linked_stat(void *arg, int err, const struct lk_file_stat *fs)
 {
 	struct fileop *f = arg;
-	struct server *s = server_of(f->req);
-	struct node *n = err ? NULL : files_node(s, f->to, f->newname, f->other, fs);
-	struct stat st;
 
-	if (!n) {
-		fileop_fail(f, err ? err : -ENOMEM);
-		return;
-	}
-	attr_file(n, fs, &st);
-	reply_entry(f->req, n, &st);
-	fileop_free(f);
+	if (err)
+		fileop_fail(f, err);
+	else
+		fileop_entry(f, files_node(server_of(f->req), f->to, f->newname, f->other, fs), fs);
 }
 
 static void linked(void *arg, int err)

@@ -188,22 +188,12 @@ static void made_stat(void *arg, int err, const struct lk_file_stat *fs)
 {
 	struct fileop *f = arg;
 	struct server *s = server_of(f->req);
-	struct node *n;
-	struct stat st;
 
 	lk_file_close(s->backend, f->opened);
-	if (err) {
+	if (err)
 		fileop_fail(f, err);
-		return;
-	}
-	n = files_node(s, f->node, f->name, f->path, fs);
-	if (n) {
-		attr_file(n, fs, &st);
-		reply_entry(f->req, n, &st);
-	} else {
-		reply_err(f->req, -ENOMEM);
-	}
-	fileop_free(f);
+	else
+		fileop_entry(f, files_node(s, f->node, f->name, f->path, fs), fs);
 }
 
 static void made(void *arg, int err, struct lk_file *file)

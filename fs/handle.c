@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <utlist.h>
 
 struct handle *handle_new(struct server *s, struct node *node, enum handle_kind kind)
@@ -94,6 +95,13 @@ int handle_add_entry(struct handle *h, const char *name, mode_t type)
 		return -ENOMEM;
 	h->n_entries++;
 	return 0;
+}
+
+int handle_add_dots(struct handle *h)
+{
+	int err = handle_add_entry(h, ".", S_IFDIR);
+
+	return err ? err : handle_add_entry(h, "..", S_IFDIR);
 }
 
 static void notify_poll(struct handle *h)

@@ -53,6 +53,8 @@ void handle_free(struct handle *h);
 void handle_reply_open(fuse_req_t req, struct handle *h, struct fuse_file_info *fi);
 /* Appends a copy of name. 0 or -ENOMEM. */
 int handle_add_entry(struct handle *h, const char *name, mode_t type);
+/* . and .. */
+int handle_add_dots(struct handle *h);
 
 /* Its lock is lost: ESTALE from now on, and whoever wants to know is told. arg: the handle. */
 void handle_lost(void *arg);

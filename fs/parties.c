@@ -3,6 +3,7 @@
  * Nothing is remembered between requests: each lookup, open and unlink takes a
  * fresh view, so that rm breaks the hold that has the name now, by its id.
  */
+#include "fs/listing.h"
 #include "fs/ops.h"
 #include "fs/perm.h"
 #include "fs/render.h"
@@ -240,14 +241,7 @@ void party_unlink(fuse_req_t req, struct node *parent, const char *name)
 
 /* --- listing --- */
 
-struct party_listing {
-	fuse_req_t req;
-	struct node *node;
-	struct handle *h;
-	struct fuse_file_info fi;
-};
-
-static int add_parties(struct party_listing *l, const struct lk_party *p, size_t n)
+static int add_parties(struct listing *l, const struct lk_party *p, size_t n)
 {
 	char **names = render_party_names(p, n, l->node->waiters);
 	size_t i;
@@ -265,7 +259,7 @@ struct seen {
 };
 
 /* The next component of each name below the listed namespace, once. */
-static int add_names(struct party_listing *l, const struct lk_party *p, size_t n)
+static int add_names(struct listing *l, const struct lk_party *p, size_t n)
 {
 	const char *ns = l->node->path;
 	size_t cut = strlen(ns), i;
@@ -299,20 +293,9 @@ static int add_names(struct party_listing *l, const struct lk_party *p, size_t n
 	return err;
 }
 
-static void listing_end(struct party_listing *l, int err)
-{
-	if (err) {
-		handle_free(l->h);
-		reply_err(l->req, err);
-	} else {
-		handle_reply_open(l->req, l->h, &l->fi);
-	}
-	free(l);
-}
-
 static void have_list(void *arg, int err, const struct lk_view *v)
 {
-	struct party_listing *l = arg;
+	struct listing *l = arg;
 	const struct lk_party *p;
 	size_t n;
 
@@ -326,23 +309,12 @@ static void have_list(void *arg, int err, const struct lk_view *v)
 
 void party_opendir(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
 {
-	struct server *s = server_of(req);
-	struct party_listing *l = calloc(1, sizeof(*l));
+	struct listing *l = listing_new(req, n, fi);
 	int err;
 
-	if (l)
-		l->h = handle_new(s, n, H_DIR);
-	if (!l || !l->h) {
-		free(l);
-		reply_err(req, -ENOMEM);
+	if (!l)
 		return;
-	}
-	l->req = req;
-	l->node = n;
-	l->fi = *fi;
-	err = handle_add_entry(l->h, ".", S_IFDIR);
-	if (err == 0)
-		err = handle_add_entry(l->h, "..", S_IFDIR);
+	err = handle_add_dots(l->h);
 	if (err == 0 && n->kind == N_PARTIES) {
 		err = handle_add_entry(l->h, "locks", S_IFDIR);
 		if (err == 0)
@@ -351,7 +323,7 @@ void party_opendir(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
 		return;
 	}
 	if (err == 0)
-		err = lk_view(s->backend, n->lk, n->kind == N_PARTIES_NAME ? n->path : NULL, have_list, l);
+		err = lk_view(server_of(req)->backend, n->lk, n->kind == N_PARTIES_NAME ? n->path : NULL, have_list, l);
 	if (err)
 		listing_end(l, err);
 }

@@ -19,6 +19,22 @@ struct asking {
 	size_t size;
 };
 
+/* word NULL: all of them. NULL: answered already. */
+static struct asking *asking_new(fuse_req_t req, struct node *n, const char *word, size_t size)
+{
+	struct asking *a = calloc(1, sizeof(*a));
+
+	if (!a) {
+		reply_err(req, -ENOMEM);
+		return NULL;
+	}
+	a->req = req;
+	a->node = n;
+	a->word = word;
+	a->size = size;
+	return a;
+}
+
 /* size 0 asks for the length only. */
 static void reply_bytes(fuse_req_t req, const char *data, size_t len, size_t size)
 {
@@ -140,15 +156,9 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		reply_err(req, n ? -ENODATA : -ESTALE);
 		return;
 	}
-	a = calloc(1, sizeof(*a));
-	if (!a) {
-		reply_err(req, -ENOMEM);
+	a = asking_new(req, n, name, size);
+	if (!a)
 		return;
-	}
-	a->req = req;
-	a->node = n;
-	a->word = name;
-	a->size = size;
 	/* Those of other mounts count too, where a stat may do without asking them. */
 	if (n->kind == N_LOCK && strcmp(name, "holders") != 0 && strcmp(name, "waiters") != 0)
 		err = lk_stat(s->backend, LK_LOCK, n->path, LK_STAT_FULL, have_stat, a);
@@ -201,14 +211,9 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 			reply_err(req, -ESTALE);
 		return;
 	}
-	a = calloc(1, sizeof(*a));
-	if (!a) {
-		reply_err(req, -ENOMEM);
+	a = asking_new(req, n, NULL, size);
+	if (!a)
 		return;
-	}
-	a->req = req;
-	a->node = n;
-	a->size = size;
 	err = lk_stat(s->backend, LK_LOCK, n->path, LK_STAT_FULL, list_stat, a);
 	if (err < 0) {
 		reply_err(req, err);
