@@ -50,7 +50,7 @@ struct peer_range {
 
 /* Asks who has it: done(arg, pid) later or at once, once; 0: nobody knows. */
 typedef void (*peers_told_pid)(void *arg, pid_t pid);
-/* range.c: of this mount. */
+/* range_test.c: of this mount. */
 pid_t range_pid_here(struct file_backend *b, const struct peer_range *range);
 void peers_range(struct peers *p, const struct peer_range *range, peers_told_pid done, void (*drop)(void *arg),
 		 void *arg);

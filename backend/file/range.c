@@ -12,20 +12,12 @@
  * tells; a blocked call that was faster than its cancel is a grant. Until then
  * it is in the queue above, blocked or not, so that circles are seen.
  */
-#include "backend/file/gather.h"
-#include "backend/file/inode.h"
+#include "backend/file/range_internal.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <utlist.h>
-
-struct fowner {
-	uint64_t id;
-	int fd;
-	unsigned blocked; /* calls that a worker waits with */
-	UT_hash_handle hh;
-};
 
 struct frange {
 	struct ranges_waiter w; /* first */
@@ -54,7 +46,7 @@ static struct flock kernel_lock(int64_t start, int64_t end, enum ranges_mode mod
 	};
 }
 
-static struct flock kernel_want(const struct ranges_lock *want)
+struct flock range_kernel(const struct ranges_lock *want)
 {
 	return kernel_lock(want->start, want->end, want->mode);
 }
@@ -67,7 +59,7 @@ static int kernel_set(int fd, const struct flock *lock)
 	return errno == EACCES ? -EAGAIN : errno == EBADF || errno == ENOMEM ? -ENOLCK : -errno;
 }
 
-static struct fowner *owner_find(const struct finode *i, uint64_t id)
+struct fowner *range_owner(const struct finode *i, uint64_t id)
 {
 	struct fowner *o;
 
@@ -77,7 +69,7 @@ static struct fowner *owner_find(const struct finode *i, uint64_t id)
 
 static int owner_get(struct finode *i, uint64_t id, struct fowner **out)
 {
-	struct fowner *o = owner_find(i, id);
+	struct fowner *o = range_owner(i, id);
 
 	*out = o;
 	if (o)
@@ -197,7 +189,7 @@ static void blocked_done(void *arg, int fd, int err)
 	struct frange *r = arg;
 	struct finode *i = r->inode;
 	struct fowner *o = r->owner;
-	struct flock lock = kernel_want(&r->w.want);
+	struct flock lock = range_kernel(&r->w.want);
 
 	close(fd); /* a duplicate: the owner's description lives on */
 	r->blocker = NULL;
@@ -223,7 +215,7 @@ static void blocked_done(void *arg, int fd, int err)
 static int take(struct frange *r, bool may_wait)
 {
 	struct finode *i = r->inode;
-	struct flock lock = kernel_want(&r->w.want);
+	struct flock lock = range_kernel(&r->w.want);
 	struct fowner *o;
 	int err = owner_get(i, r->w.want.who.owner, &o), fd;
 
@@ -272,7 +264,7 @@ static void pump(struct finode *i)
 
 static int unlock(struct finode *i, const struct ranges_lock *want)
 {
-	struct fowner *o = owner_find(i, want->who.owner);
+	struct fowner *o = range_owner(i, want->who.owner);
 	int err;
 
 	if (!o)
@@ -354,109 +346,11 @@ void fb_range_cancel(struct lk_backend *base, struct lk_range_request *req, int 
 	finish(r, err);
 }
 
-struct tested {
-	struct pl_task task;
-	struct file_backend *b;
-	lk_range_test_cb cb;
-	void *arg;
-	bool found;
-	struct ranges_lock conflict;
-};
-
-static void run_tested(struct pl_task *task)
-{
-	struct tested *t = (struct tested *)task;
-
-	t->cb(t->arg, 0, t->found ? &t->conflict : NULL);
-	free(t);
-}
-
-static void drop_tested(struct pl_task *task)
-{
-	free(task);
-}
-
-static void have_pid(void *arg, pid_t pid)
-{
-	struct tested *t = arg;
-
-	t->conflict.pid = pid;
-	pl_defer(t->b->base.loop, &t->task);
-}
-
-static int answer_test(struct finode *i, const struct ranges_lock *conflict, lk_range_test_cb cb, void *arg)
-{
-	struct tested *t = calloc(1, sizeof(*t));
-
-	if (!t)
-		return -ENOMEM;
-	t->task.run = run_tested;
-	t->task.drop = drop_tested;
-	t->task.owner = i->b;
-	t->b = i->b;
-	t->cb = cb;
-	t->arg = arg;
-	t->found = conflict != NULL;
-	if (conflict)
-		t->conflict = *conflict;
-	/* The kernel has no pid for what is locked by a description, as other mounts do: they know. */
-	if (conflict && conflict->pid == 0) {
-		const struct peer_range range = {
-			.dev = i->id.dev, .ino = i->id.ino, .start = conflict->start, .end = conflict->end
-		};
-
-		peers_range(i->b->peers, &range, have_pid, free, t);
-	} else {
-		pl_defer(i->b->base.loop, &t->task);
-	}
-	return 0;
-}
-
-pid_t range_pid_here(struct file_backend *b, const struct peer_range *range)
-{
-	const struct ranges_lock want = {
-		.who.session = 1, .start = range->start, .end = range->end, .mode = RANGES_EXCLUSIVE
-	};
-	struct ranges_lock conflict;
-	struct finode key = { .id = { .dev = range->dev, .ino = range->ino } }, *i;
-
-	HASH_FIND(hh, b->inodes, &key.id, sizeof(key.id), i);
-	return i && ranges_test(&i->ranges, &want, &conflict) == -EAGAIN ? conflict.pid : 0;
-}
-
-int fb_range_test(struct lk_backend *base, struct lk_file *file, const struct ranges_lock *want, lk_range_test_cb cb,
-		  void *arg)
-{
-	struct finode *i = file->inode;
-	const struct fowner *o = owner_find(i, want->who.owner);
-	struct ranges_lock conflict, mine = *want;
-	struct flock lock = kernel_want(want);
-	bool found;
-
-	(void)base;
-	if (file->lost)
-		return -ESTALE;
-	mine.who.session = 0;
-	found = ranges_test(&i->ranges, &mine, &conflict) == -EAGAIN;
-	if (!found) {
-		if (fcntl(o ? o->fd : file->fd, F_OFD_GETLK, &lock) < 0)
-			return -errno;
-		found = lock.l_type != F_UNLCK;
-		conflict = (struct ranges_lock){
-			.start = lock.l_start,
-			.end = lock.l_len ? lock.l_start + lock.l_len - 1 : INT64_MAX,
-			.pid = lock.l_pid > 0 ? lock.l_pid : 0,
-			.mode = lock.l_type == F_RDLCK ? RANGES_SHARED : RANGES_EXCLUSIVE,
-		};
-	}
-	return answer_test(i, found ? &conflict : NULL, cb, arg);
-}
-
 int fb_range_drop(struct lk_backend *base, struct lk_file *file, uint64_t owner, lk_done_cb cb, void *arg)
 {
 	const struct ranges_lock all = { .who = who_of(owner), .end = INT64_MAX };
 	struct finode *i = file->inode;
-	struct fowner *o = owner_find(i, owner);
+	struct fowner *o = range_owner(i, owner);
 
 	if (o) {
 		ranges_drop_owner(&i->ranges, who_of(owner));
@@ -502,7 +396,7 @@ void ranges_lose(struct file_backend *b)
 void ranges_forget(struct finode *i)
 {
 	struct frange *r, *rtmp;
-	struct fowner *o, *tmp;
+	struct fowner *o = i->owners, *next;
 
 	DL_FOREACH_SAFE(i->calls, r, rtmp) {
 		ranges_wait_remove(&r->w);
@@ -510,8 +404,9 @@ void ranges_forget(struct finode *i)
 		free(r);
 	}
 	ranges_clear(&i->ranges);
-	HASH_ITER(hh, i->owners, o, tmp) {
-		HASH_DEL(i->owners, o);
+	HASH_CLEAR(hh, i->owners);
+	for (; o; o = next) {
+		next = o->hh.next;
 		close(o->fd);
 		free(o);
 	}
