@@ -12,6 +12,8 @@ import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 
+LOGS = ["testlog", "faultlog"]  # as tests/run has them
+
 
 def case_result(case):
     kinds = {child.tag for child in case}
@@ -35,23 +37,36 @@ def pytest_cases(build, name):
     return list(results.values())
 
 
-def tap_cases(suites, name):
-    return [case_result(c) for s in suites if s.get("name", "").split(".")[-1] == name for c in s.iter("testcase")]
+def tap_cases(suites, program):
+    return [case_result(c) for s in suites if s.get("name", "").endswith("." + program) for c in s.iter("testcase")]
 
 
 def count(build):
+    """What `meson test` left under each name of a log that is there."""
     total = Counter()
     logs = os.path.join(build, "meson-logs")
+    bases = [b for b in LOGS if os.path.exists(os.path.join(logs, b + ".json"))]
+    if LOGS[0] not in bases:
+        print(f"count: no results of {build}", file=sys.stderr)
+        return Counter(failed=1)
+    for base in bases:
+        total.update(count_log(build, os.path.join(logs, base)))
+    return total
+
+
+def count_log(build, log):
+    total = Counter()
     try:
-        with open(os.path.join(logs, "testlog.json"), encoding="utf-8") as f:
+        with open(log + ".json", encoding="utf-8") as f:
             programs = [json.loads(line) for line in f if line.strip()]
-        suites = list(ET.parse(os.path.join(logs, "testlog.junit.xml")).getroot().iter("testsuite"))
+        suites = list(ET.parse(log + ".junit.xml").getroot().iter("testsuite"))
     except (OSError, ValueError, ET.ParseError) as e:
-        print(f"count: no results of {build}: {e}", file=sys.stderr)
+        print(f"count: no results in {log}: {e}", file=sys.stderr)
         return Counter(failed=1)
     for program in programs:
         suite, name = program["name"].split(" / ", 1) if " / " in program["name"] else ("", program["name"])
-        cases = pytest_cases(build, name) if suite.endswith(":mount") else tap_cases(suites, name)
+        of_pytest = suite.endswith((":mount", ":fault"))
+        cases = pytest_cases(build, name) if of_pytest else tap_cases(suites, program["name"])
         whole = {"OK": "passed", "EXPECTEDFAIL": "passed", "SKIP": "skipped"}.get(program["result"], "failed")
         # A program that died, hung or never began to tell of cases is one test of its own.
         if not cases or (whole == "failed" and "failed" not in cases):

@@ -8,7 +8,7 @@ import pytest
 
 from faults import check_lost, entry_of, heals, refused
 from lockclient import fails, wait_until
-from plockmount import SAN_LOG_DIR, parse_keys, server_env
+from plockmount import parse_keys, server_env
 
 TTL = 2.0
 PREFIX = "t"
@@ -34,8 +34,6 @@ def slow_names(work):
     return lambda seconds: {"LD_PRELOAD": library, "SLOW_NAMES": str(int(seconds * 1000))}
 
 
-# A sanitizer must come before whatever is preloaded.
-@pytest.mark.skipif(bool(SAN_LOG_DIR), reason="cannot be preloaded")
 @pytest.mark.parametrize("seconds", [0.5, 3.0, 7.0])
 def test_slow_name(server, mounts, clients, slow_names, seconds):
     """The loop goes on meanwhile; what takes longer than an attempt counts for the next one."""
