@@ -73,9 +73,9 @@ def test_round_trips(server, mounts, clients, calls_of):
     def again():
         a.spin(m.lock("job0"), os.O_RDWR, 200)
         wait_until(lambda: server.cli("EXISTS", epoch_key("h", "job0")) == "0")
-    # It is the mount's own until it has not been used for a while.
+    # It is the mount's own until it has not been used for a while; at first it comes with tokens for a few times only.
     calls = [c for c in calls_of(again) if c not in ("hget", "exists", "note")]
-    assert calls == ["acq", "rel"], calls
+    assert calls in (["acq", "rel"], ["acq", "rel"] * 2, ["acq", "rel"] * 3), calls
 
     fd = a.hold(m.lock("job"))
 
