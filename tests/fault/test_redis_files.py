@@ -116,7 +116,8 @@ def test_pause_of_a_mount(two, clients, kind):
         b.close(fb)
     else:
         b.fcntl(fb, F_SETLK, F_UNLCK)
-    take(a, again, kind)
+    wish(a, again, kind)  # at the server it is free a moment later
+    a.wait()
 
 
 @KINDS
