@@ -48,8 +48,8 @@ def test_options_are_known_to_the_program(source):
         {w + "=" for line in page().splitlines() if re.match(r"\.[BI]R?I? ", line) for w in WORD.findall(line)}
     assert len(words) > 10
     for word in words:
-        done = subprocess.run([PLOCKFS, "-o", word + ("1" if word.endswith("=") else ""), "/dev/null/dir", "/dev/null/none"],
-                              capture_output=True, text=True, timeout=60, check=False)
+        argv = [PLOCKFS, "-o", word + ("1" if word.endswith("=") else ""), "/dev/null/dir", "/dev/null/none"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode in (1, 2) and "unknown option" not in done.stderr, done.stderr
 
 
