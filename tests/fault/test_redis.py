@@ -71,7 +71,7 @@ def test_exclusion_and_fifo(two, clients):
         holder = c
     holder.close(fd)
     for m in two:
-        assert m.holders("job") == [] and m.can_lock("job")
+        wait_until(lambda m=m: m.holders("job") == [] and m.can_lock("job"))
 
 
 def test_shared(two, clients):

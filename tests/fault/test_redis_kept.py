@@ -228,7 +228,7 @@ def test_shared_and_conversions(two, clients):
     a.flock(fd, 2)  # LOCK_EX
     assert not two[1].can_lock("job")
     a.close(fd)
-    assert two[1].can_lock("job")
+    wait_until(lambda: two[1].can_lock("job"))
 
 
 def test_break(two, clients):
