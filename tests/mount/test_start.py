@@ -250,7 +250,8 @@ def test_mount_plockfs_form(dirs, work):
 
 # --- the default source ---
 
-# In a mount namespace of its own: what this machine has in /var/lib/plockfs is neither in the way nor touched.
+# In a mount namespace of its own: what this machine has in /var/lib/plockfs is neither in the way nor touched. A slave,
+# so that it does not keep what other tests unmount meanwhile.
 DEFAULT_DIR = """
 set -e
 mount -t tmpfs none /var/lib
@@ -268,7 +269,8 @@ umount "$MNT"
 def test_default_dir_as_root(work, argv):
     mnt = os.path.join(work, "mnt")
     os.mkdir(mnt)
-    shell = subprocess.Popen(["unshare", "--mount", "bash", "-c", DEFAULT_DIR, "bash", PLOCKFS, *argv], text=True,
+    namespace = ["unshare", "--mount", "--propagation", "slave"]
+    shell = subprocess.Popen([*namespace, "bash", "-c", DEFAULT_DIR, "bash", PLOCKFS, *argv], text=True,
                              env=server_env(MNT=mnt), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert shell.stdout.readline() == "mounted\n"
