@@ -145,22 +145,19 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	naming_start(m);
 }
 
-static void remove_folder(void *arg, int err)
+static int remove_folder(struct naming *m)
 {
-	struct naming *m = arg;
 	struct lk_backend *b = server_of(m->req)->backend;
 
-	if (err == 0 && m->parent->kind == N_FILES)
-		err = lk_file_rmdir(b, m->path, naming_done, m);
-	else if (err == 0)
-		err = lk_ns_remove(b, m->path, naming_done, m);
-	if (err < 0)
-		naming_done(m, err);
+	if (m->parent->kind == N_FILES)
+		return lk_file_rmdir(b, m->path, naming_done, m);
+	return lk_ns_remove(b, m->path, naming_done, m);
 }
 
 static int remove_call(struct naming *m)
 {
-	folder_may_take(server_of(m->req), m->req, m->path, remove_folder, m);
+	m->call = remove_folder;
+	folder_may_take(server_of(m->req), m->req, m->path, naming_allowed, m);
 	return 0;
 }
 
@@ -304,47 +301,37 @@ static void rename_answer(struct momentary *m, int err)
 	reply_err(m->req, err);
 }
 
-static void ns_rename_go(void *arg, int err)
+static int ns_rename_go(struct naming *m)
 {
-	struct naming *m = arg;
 	struct server *s = server_of(m->req);
 	struct node *n = node_find(&s->nodes, m->parent, m->name);
 
-	if (err == 0 && n && !node_fits(&s->nodes, n, m->other))
-		err = -ENAMETOOLONG;
-	if (err == 0)
-		err = lk_ns_rename(s->backend, m->path, m->other, naming_done, m);
-	if (err < 0)
-		naming_done(m, err);
+	if (n && !node_fits(&s->nodes, n, m->other))
+		return -ENAMETOOLONG;
+	return lk_ns_rename(s->backend, m->path, m->other, naming_done, m);
 }
 
-static void ns_rename_from_allowed(void *arg, int err)
+static int ns_rename_take_target(struct naming *m)
 {
-	struct naming *m = arg;
-
-	if (err)
-		naming_done(m, err);
-	else
-		folder_may_take(server_of(m->req), m->req, m->other, ns_rename_go, m);
+	m->call = ns_rename_go;
+	folder_may_take(server_of(m->req), m->req, m->other, naming_allowed, m);
+	return 0;
 }
 
-static void ns_rename_itself_allowed(void *arg, int err)
+static int ns_rename_take(struct naming *m)
 {
-	struct naming *m = arg;
-
-	if (err)
-		naming_done(m, err);
-	else
-		folder_may_take(server_of(m->req), m->req, m->path, ns_rename_from_allowed, m);
+	m->call = ns_rename_take_target;
+	folder_may_take(server_of(m->req), m->req, m->path, naming_allowed, m);
+	return 0;
 }
 
 /* As rename(2) of a folder: one that goes elsewhere is written to itself, its `..`. */
 static int ns_rename_call(struct naming *m)
 {
 	if (m->new_parent == m->parent)
-		ns_rename_itself_allowed(m, 0);
-	else
-		perm_namespace(server_of(m->req), m->req, m->path, PERM_WRITE, ns_rename_itself_allowed, m);
+		return ns_rename_take(m);
+	m->call = ns_rename_take;
+	perm_namespace(server_of(m->req), m->req, m->path, PERM_WRITE, naming_allowed, m);
 	return 0;
 }
 
