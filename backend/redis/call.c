@@ -135,7 +135,8 @@ static void on_answer(void *arg, int err, const redisReply *reply)
 	if (unknown || f->sent_gen != b->generation) {
 		if (strcmp(word, "AGAIN") == 0)
 			again_later(&f->parked);
-		retry_soon(b);
+		else
+			retry_soon(b);
 		return;
 	}
 	if (err == 0)

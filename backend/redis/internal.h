@@ -18,6 +18,8 @@
 
 #define SID_MAX 48
 #define INC_MAX 80
+/* What the server could not do now is asked again after this. */
+#define RETRY_TIME (100 * PL_MS)
 
 struct redis_backend;
 struct fcall; /* backend/redis/files.h, as what follows */
@@ -299,11 +301,19 @@ void keep_tell(struct redis_backend *b);
 void keep_wanted(struct redis_backend *b, const char *kn);
 void keep_forget(struct rhold *h); /* about to be freed */
 void keep_free(struct redis_backend *b);
+
+/* --- again.c --- */
 /* Runs it when told, or in a moment. */
 void again_later(struct ragain *again);
 void again_drop(struct ragain *again);
 /* A mount has answered: all of them. */
 void again_run(struct redis_backend *b);
+void again_free(struct redis_backend *b);
+typedef void (*again_sent)(struct redis_backend *b);
+/* Calls op with these strings, also again while a mount is asked for what it keeps: -EHOSTDOWN when that does not
+ * answer within an attempt. sent comes right behind each time it was sent; or NULL. < 0: cb never runs. */
+int again_ask(struct redis_backend *b, const char *op, unsigned n, const char *const *argv, again_sent sent,
+	      lk_done_cb cb, void *arg);
 
 /* --- lock.c --- */
 int rb_acquire(struct lk_backend *b, struct lk_request *req);

@@ -106,20 +106,17 @@ static void on_noted(void *arg, int err, const redisReply *reply)
 {
 	struct noting *t = arg;
 	struct redis_backend *b = t->b;
+	/* May end the session, and the hold with it. */
+	const char *word = err || b->stopping ? "" : script_word(b, reply);
 	struct rhold *h = keep_find(b, t->handle);
 
 	if (h && t->want)
 		h->asking = false;
-	/* Also what is lost on the way; keep_doubt makes that good after the reconnect. */
-	if (err == -EHOSTDOWN && !b->stopping && t->generation == b->generation) {
-		h = keep_find(b, t->handle);
-		if (h && h->wished)
+	if (h && !b->stopping && t->generation == b->generation) {
+		/* Also what is lost on the way; keep_doubt makes that good after the reconnect. */
+		if (err == -EHOSTDOWN && h->wished)
 			changed(h);
-	}
-	if (err == 0 && !b->stopping && strcmp(script_word(b, reply), "OK") == 0 && t->want &&
-	    t->generation == b->generation && reply_num(reply, 1)) {
-		h = keep_find(b, t->handle);
-		if (h && h->kept) {
+		if (strcmp(word, "OK") == 0 && t->want && reply_num(reply, 1) && h->kept) {
 			h->tokens = reply_num(reply, 1);
 			h->n_tokens = h->block = t->want;
 		}
@@ -413,44 +410,10 @@ void keep_recall(struct redis_backend *b, const char *text)
 	(void)script_send(b, LANE_COMMANDS, &c, on_nudged, b);
 }
 
-void again_later(struct ragain *again)
-{
-	if (!again->queued)
-		DL_APPEND(again->b->again, again);
-	again->queued = true;
-	retry_soon(again->b); /* in case that the answer is lost */
-}
-
-void again_drop(struct ragain *again)
-{
-	if (again->queued)
-		DL_DELETE(again->b->again, again);
-	again->queued = false;
-}
-
-void again_run(struct redis_backend *b)
-{
-	struct ragain *all = b->again, *a;
-
-	b->again = NULL;
-	DL_FOREACH(all, a)
-		a->queued = false;
-	while ((a = all) != NULL) {
-		DL_DELETE(all, a);
-		a->run(a);
-	}
-}
-
 void keep_free(struct redis_backend *b)
 {
 	struct rwarm *w, *tmp;
-	struct ragain *a;
 
-	while ((a = b->again) != NULL) {
-		again_drop(a);
-		if (a->drop)
-			a->drop(a);
-	}
 	keep_lost(b);
 	HASH_ITER(hh, b->warm, w, tmp) {
 		HASH_DEL(b->warm, w);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_TIME (100 * PL_MS)
 #define SECONDS(ns) ((double)(ns) / (double)PL_SEC)
 
 static uint64_t margin(const struct redis_backend *b)

@@ -15,8 +15,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#define RETRY_TIME (100 * PL_MS)
-
 /* --- again --- */
 
 static void on_retry(void *arg)

@@ -68,157 +68,47 @@ void ns_refresh(struct redis_backend *b)
 	b->namespaces_asked = script_send(b, LANE_COMMANDS, &c, on_namespaces, b) == 0;
 }
 
-#define CHANGE_ARGS 4
-
-struct changing {
-	struct redis_backend *b;
-	lk_done_cb cb;
-	void *arg;
-	struct ragain again;
-	uint64_t until; /* pl_now(): no more asking after it */
-	const char *op;
-	unsigned n;
-	char *argv[CHANGE_ARGS];
-};
-
-static int ask(struct changing *g);
-
-static void drop(struct changing *g)
+/* A mode, a user or a group; "-": it stays. */
+static const char *number(char out[16], unsigned n, bool stays)
 {
-	unsigned i;
-
-	for (i = 0; i < g->n; i++)
-		free(g->argv[i]);
-	free(g);
-}
-
-static void on_changed(void *arg, int err, const redisReply *reply)
-{
-	struct changing *g = arg;
-	struct redis_backend *b = g->b;
-	const char *word = err ? "" : script_word(b, reply);
-
-	if (strcmp(word, "AGAIN") == 0 && !b->stopping && pl_now(b->base.loop) < g->until) {
-		again_later(&g->again);
-		return;
-	}
-	if (err == 0)
-		err = strcmp(word, "AGAIN") == 0 ? -EHOSTDOWN : script_errno(word);
-	if (!b->stopping)
-		g->cb(g->arg, err);
-	drop(g);
+	snprintf(out, 16, "%u", n);
+	return stays ? "-" : out;
 }
 
 /* Our own copy is read again right behind the change, before any later call. */
-static int ask(struct changing *g)
+static int change(struct lk_backend *b, const char *op, unsigned n, const char *const *argv, lk_done_cb cb, void *arg)
 {
-	struct script_call c;
-	unsigned i;
-	int err;
-
-	script_begin(g->b, &c, g->op);
-	for (i = 0; i < g->n; i++)
-		script_str(&c, g->argv[i]);
-	err = script_send(g->b, LANE_COMMANDS, &c, on_changed, g);
-	if (err == 0)
-		ns_refresh(g->b);
-	return err;
-}
-
-static void run_again(struct ragain *again)
-{
-	struct changing *g = (struct changing *)((char *)again - offsetof(struct changing, again));
-	int err = ask(g);
-
-	if (err)
-		on_changed(g, err, NULL);
-}
-
-static void drop_again(struct ragain *again)
-{
-	drop((struct changing *)((char *)again - offsetof(struct changing, again)));
-}
-
-static struct changing *change_new(struct redis_backend *b, const char *op, lk_done_cb cb, void *arg)
-{
-	struct changing *g = calloc(1, sizeof(*g));
-
-	if (!g)
-		return NULL;
-	g->b = b;
-	g->op = op;
-	g->cb = cb;
-	g->arg = arg;
-	g->again.b = b;
-	g->again.run = run_again;
-	g->again.drop = drop_again;
-	g->until = pl_now(b->base.loop) + b->conn_config.attempt_ns;
-	return g;
-}
-
-/* g may be NULL: no memory, found by change_go. */
-static void change_str(struct changing *g, const char *s)
-{
-	if (g && (g->argv[g->n] = strdup(s)) != NULL)
-		g->n++;
-}
-
-static void change_num(struct changing *g, unsigned n, bool stays)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%u", n);
-	change_str(g, stays ? "-" : text);
-}
-
-static int change_go(struct changing *g, unsigned args)
-{
-	int err = !g || g->n != args ? -ENOMEM : g->b->state != SESSION_UP ? -EHOSTDOWN : ask(g);
-
-	if (err && g)
-		drop(g);
-	return err;
+	return again_ask(rb_of(b), op, n, argv, ns_refresh, cb, arg);
 }
 
 int rb_ns_make(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
 {
-	struct changing *g = change_new(rb_of(b), "nsmk", cb, arg);
+	char p[16], u[16], g[16];
+	const char *const argv[] = { ns, number(p, perm & 07777, false), number(u, uid, false), number(g, gid, false) };
 
-	change_str(g, ns);
-	change_num(g, perm & 07777, false);
-	change_num(g, uid, false);
-	change_num(g, gid, false);
-	return change_go(g, 4);
+	return change(b, "nsmk", 4, argv, cb, arg);
 }
 
 int rb_ns_remove(struct lk_backend *b, const char *ns, lk_done_cb cb, void *arg)
 {
-	struct changing *g = change_new(rb_of(b), "nsrm", cb, arg);
-
-	change_str(g, ns);
-	return change_go(g, 1);
+	return change(b, "nsrm", 1, &ns, cb, arg);
 }
 
 int rb_ns_rename(struct lk_backend *b, const char *from, const char *to, lk_done_cb cb, void *arg)
 {
+	const char *const argv[] = { from, to };
 	size_t len = strlen(from);
-	struct changing *g;
 
 	if (strncmp(from, to, len) == 0 && to[len] == '/')
 		return -EINVAL; /* into itself */
-	g = change_new(rb_of(b), "nsmv", cb, arg);
-	change_str(g, from);
-	change_str(g, to);
-	return change_go(g, 2);
+	return change(b, "nsmv", 2, argv, cb, arg);
 }
 
 int rb_ns_chmod(struct lk_backend *b, const char *ns, mode_t perm, uid_t uid, gid_t gid, lk_done_cb cb, void *arg)
 {
-	struct changing *g = change_new(rb_of(b), "nschmod", cb, arg);
+	char p[16], u[16], g[16];
+	const char *const argv[] = { ns, number(p, perm & 07777, perm == (mode_t)-1), number(u, uid, uid == (uid_t)-1),
+				     number(g, gid, gid == (gid_t)-1) };
 
-	change_str(g, ns);
-	change_num(g, perm & 07777, perm == (mode_t)-1);
-	change_num(g, uid, uid == (uid_t)-1);
-	change_num(g, gid, gid == (gid_t)-1);
-	return change_go(g, 4);
+	return change(b, "nschmod", 4, argv, cb, arg);
 }

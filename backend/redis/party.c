@@ -97,94 +97,17 @@ void lock_message(struct redis_backend *b, const char *text)
 	free(copy);
 }
 
-struct telling {
-	struct redis_backend *b;
-	lk_done_cb cb;
-	void *arg;
-	struct pl_task task; /* an answer without the server */
-	struct ragain again;
-	uint64_t until; /* pl_now(): no more asking after it */
-	const char *op;
-	char id[];
-};
-
-static int ask(struct telling *t);
-
-static void on_told(void *arg, int err, const redisReply *reply)
-{
-	struct telling *t = arg;
-	const char *word = err ? "" : script_word(t->b, reply);
-
-	if (strcmp(word, "AGAIN") == 0 && !t->b->stopping && pl_now(t->b->base.loop) < t->until) {
-		again_later(&t->again);
-		return;
-	}
-	if (err == 0)
-		err = strcmp(word, "AGAIN") == 0 ? -EHOSTDOWN : script_errno(word);
-	if (!t->b->stopping)
-		t->cb(t->arg, err);
-	free(t);
-}
-
-static int ask(struct telling *t)
-{
-	struct script_call c;
-
-	script_begin(t->b, &c, t->op);
-	script_str(&c, t->id);
-	return script_send(t->b, LANE_COMMANDS, &c, on_told, t);
-}
-
-static void run_again(struct ragain *again)
-{
-	struct telling *t = (struct telling *)((char *)again - offsetof(struct telling, again));
-	int err = ask(t);
-
-	if (err)
-		on_told(t, err, NULL);
-}
-
-static void drop_again(struct ragain *again)
-{
-	free((char *)again - offsetof(struct telling, again));
-}
-
-static struct telling *telling_new(struct redis_backend *b, const char *op, const char *id, lk_done_cb cb, void *arg)
-{
-	size_t len = strlen(id);
-	struct telling *t = calloc(1, sizeof(*t) + len + 1);
-
-	if (!t)
-		return NULL;
-	t->b = b;
-	t->cb = cb;
-	t->arg = arg;
-	t->again.b = b;
-	t->again.run = run_again;
-	t->again.drop = drop_again;
-	t->until = pl_now(b->base.loop) + b->conn_config.attempt_ns;
-	t->op = op;
-	memcpy(t->id, id, len);
-	return t;
-}
-
 static int tell(struct redis_backend *b, const char *op, const char *id, lk_done_cb cb, void *arg)
 {
-	struct telling *t;
-	int err;
-
-	if (!strchr(id, '/'))
-		return -ENOENT;
-	if (b->state != SESSION_UP)
-		return -EHOSTDOWN;
-	t = telling_new(b, op, id, cb, arg);
-	if (!t)
-		return -ENOMEM;
-	err = ask(t);
-	if (err)
-		free(t);
-	return err;
+	return strchr(id, '/') ? again_ask(b, op, 1, &id, NULL, cb, arg) : -ENOENT;
 }
+
+/* An answer without the server. */
+struct telling {
+	lk_done_cb cb;
+	void *arg;
+	struct pl_task task;
+};
 
 static void run_told(struct pl_task *task)
 {
@@ -202,10 +125,12 @@ static void drop_told(struct pl_task *task)
 /* One of ours: its handle knows before the caller does. */
 static int break_here(struct redis_backend *b, struct rhold *h, lk_done_cb cb, void *arg)
 {
-	struct telling *t = telling_new(b, "", "", cb, arg);
+	struct telling *t = calloc(1, sizeof(*t));
 
 	if (!t)
 		return -ENOMEM;
+	t->cb = cb;
+	t->arg = arg;
 	t->task.run = run_told;
 	t->task.drop = drop_told;
 	t->task.owner = b;

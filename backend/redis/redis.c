@@ -22,6 +22,7 @@ static void free_entries(struct redis_backend *b)
 	struct rwait *w, *wtmp;
 	struct rname *n, *ntmp;
 
+	again_free(b);
 	keep_free(b);
 	DL_FOREACH_SAFE(b->releases, r, rtmp) {
 		DL_DELETE(b->releases, r);
