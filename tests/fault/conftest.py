@@ -55,6 +55,21 @@ def redis(request):
 
 
 @pytest.fixture
+def server(redis, request):
+    """One that has long served the PREFIX of the test's module, with its TTL."""
+    one = redis()
+    one.settle(request.module.PREFIX, int(request.module.TTL * 1000))
+    return one
+
+
+@pytest.fixture
+def two(server, mounts, request):
+    """Two mounts of one server."""
+    opts = request.module.OPTS
+    return mounts(server.url(), opts=opts), mounts(server.unix_url(), opts=opts)
+
+
+@pytest.fixture
 def proxies():
     """A function that starts a proxy to a port on loopback."""
     made = []

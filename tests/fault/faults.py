@@ -81,6 +81,12 @@ def refused(mount, deadline=3.0):
     return done.stderr
 
 
+def warm(c, mount, name="job"):
+    """From now on, and for a second, the mount keeps it idle."""
+    for _ in range(2):
+        c.close(c.hold(mount.lock(name)))
+
+
 def token_of(c, fd):
     return int(c.fgetxattr(fd, "user.plockfs.token"))
 

@@ -19,19 +19,6 @@ OPTS = f"prefix={PREFIX},ttl={TTL * 1000:.0f}ms"
 
 
 @pytest.fixture
-def server(redis):
-    one = redis()
-    one.settle(PREFIX, int(TTL * 1000))
-    return one
-
-
-@pytest.fixture
-def two(server, mounts):
-    """Two mounts of one server."""
-    return mounts(server.url(), opts=OPTS), mounts(server.unix_url(), opts=OPTS)
-
-
-@pytest.fixture
 def old_two(two):
     """Both have watched for a ttl: from now on each may declare the other dead when its lease is over."""
     time.sleep(TTL * 1.1)

@@ -14,13 +14,6 @@ PREFIX = "t"
 OPTS = f"prefix={PREFIX},ttl={TTL * 1000:.0f}ms"
 
 
-@pytest.fixture
-def server(redis):
-    one = redis()
-    one.settle(PREFIX, int(TTL * 1000))
-    return one
-
-
 class Monitor:
     """The calls that clients sent, heartbeats left out, as MONITOR shows them: (client, operation)."""
 

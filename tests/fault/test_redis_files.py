@@ -21,13 +21,6 @@ KINDS = pytest.mark.parametrize("kind", ["flock", "range"])
 
 
 @pytest.fixture
-def server(redis):
-    one = redis()
-    one.settle(PREFIX, int(TTL * 1000))
-    return one
-
-
-@pytest.fixture
 def two(server, mounts):
     """Two mounts of one server that have watched for a ttl, with files/job."""
     pair = mounts(server.url(), opts=OPTS), mounts(server.unix_url(), opts=OPTS)

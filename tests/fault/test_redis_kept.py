@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from faults import heals, stop, token_of, watch_loss
+from faults import heals, stop, token_of, warm, watch_loss
 from lockclient import fails, wait_until
 
 TTL = 2.0
@@ -17,30 +17,12 @@ OPTS = f"prefix={PREFIX},ttl={TTL * 1000:.0f}ms"
 FOREVER = 100_000_000
 
 
-@pytest.fixture
-def server(redis):
-    one = redis()
-    one.settle(PREFIX, int(TTL * 1000))
-    return one
-
-
-@pytest.fixture
-def two(server, mounts):
-    return mounts(server.url(), opts=OPTS), mounts(server.unix_url(), opts=OPTS)
-
-
 def scripts(server):
     """How many have run."""
     for line in server.cli("INFO", "commandstats").splitlines():
         if line.startswith("cmdstat_evalsha:"):
             return int(line.split("calls=")[1].split(",")[0])
     return 0
-
-
-def warm(c, mount, name="job"):
-    """From now on, and for a second, the mount keeps it idle."""
-    for _ in range(2):
-        c.close(c.hold(mount.lock(name)))
 
 
 def test_again_costs_no_round_trip(server, two, client):

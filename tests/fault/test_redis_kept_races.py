@@ -6,19 +6,12 @@ from fcntl import LOCK_EX, LOCK_NB, LOCK_UN
 
 import pytest
 
-from faults import heals, stop
+from faults import heals, stop, warm
 from lockclient import fails, wait_until
 
 TTL = 2.0
 PREFIX = "t"
 OPTS = f"prefix={PREFIX},ttl={TTL * 1000:.0f}ms"
-
-
-@pytest.fixture
-def server(redis):
-    one = redis()
-    one.settle(PREFIX, int(TTL * 1000))
-    return one
 
 
 @pytest.fixture
@@ -30,12 +23,6 @@ def proxy(server, resp_proxies):
 def two(server, proxy, mounts):
     """The first one by way of the proxy."""
     return mounts(proxy.url(), opts=OPTS), mounts(server.url(), opts=OPTS)
-
-
-def warm(c, mount, name="job"):
-    """From now on, and for a second, the mount keeps it idle."""
-    for _ in range(2):
-        c.close(c.hold(mount.lock(name)))
 
 
 def kept_idle(c, two, name="job"):

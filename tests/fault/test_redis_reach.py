@@ -16,13 +16,6 @@ OPTS = f"prefix={PREFIX},ttl={TTL * 1000:.0f}ms"
 SUPPORT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support")
 
 
-@pytest.fixture
-def server(redis):
-    one = redis()
-    one.settle(PREFIX, int(TTL * 1000))
-    return one
-
-
 # --- names that resolve slowly ---
 
 @pytest.fixture

@@ -26,11 +26,6 @@ def server(redis):
     return settled(redis())
 
 
-@pytest.fixture
-def two(server, mounts):
-    return mounts(server.url(), opts=OPTS), mounts(server.unix_url(), opts=OPTS)
-
-
 # --- a server that loses its memory ---
 
 def check_kept(two, a, b, fd, forget, value=b""):

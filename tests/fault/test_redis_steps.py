@@ -20,13 +20,6 @@ WHEN = pytest.mark.parametrize("when", ["before", "after"])
 
 
 @pytest.fixture
-def server(redis):
-    one = redis()
-    one.settle(PREFIX, int(TTL * 1000))
-    return one
-
-
-@pytest.fixture
 def pair(server, resp_proxies, mounts):
     """A mount behind a proxy, and one that is not; both have watched for a ttl."""
     proxy = resp_proxies(server.port)
