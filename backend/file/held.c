@@ -2,6 +2,7 @@
 #include "backend/file/held.h"
 
 #include "backend/file/held_table.h"
+#include "backend/file/store.h"
 #include "base/guard.h"
 #include "base/log.h"
 
@@ -15,7 +16,7 @@
 
 struct held {
 	int mounts;
-	char id[48];
+	char id[MOUNT_ID_SIZE];
 	int fd;
 	struct held_table *own; /* NULL: nothing is remembered */
 	struct pl_guard guard;

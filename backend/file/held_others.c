@@ -2,7 +2,6 @@
 #include "backend/file/held_table.h"
 #include "backend/file/store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +14,7 @@
 #include <utlist.h>
 
 struct other {
-	char id[48];
+	char id[MOUNT_ID_SIZE];
 	struct held_table *table;
 	size_t size;
 	int fd;
@@ -26,18 +25,20 @@ struct other {
 
 struct held_others {
 	int mounts;
-	char id[48];
+	char id[MOUNT_ID_SIZE];
 	struct other *all;
 	struct timespec seen; /* mtime of the folder when last read */
 };
 
 /* 0, -EAGAIN for one that is not complete, -EINVAL for one that never will be.
  */
-static int map_other(int mounts, const char *name, struct other *o)
+static int map_other(int mounts, struct other *o)
 {
+	char name[64];
 	struct stat st;
 	void *p;
 
+	snprintf(name, sizeof(name), "%s.held", o->id);
 	o->fd = openat(mounts, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (o->fd < 0)
 		return -EINVAL;
@@ -109,20 +110,23 @@ static void other_died(struct held_others *t, struct other *o)
 	other_free(t, o);
 }
 
-static void add_other(struct held_others *t, const char *file, size_t len)
+static void add_other(void *arg, const char *id)
 {
+	struct held_others *t = arg;
 	struct other *o;
 	int err;
 
+	if (strcmp(id, t->id) == 0)
+		return;
 	DL_FOREACH(t->all, o) {
-		if (strlen(o->id) == len && memcmp(o->id, file, len) == 0)
+		if (strcmp(o->id, id) == 0)
 			return;
 	}
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return;
-	memcpy(o->id, file, len);
-	err = map_other(t->mounts, file, o);
+	snprintf(o->id, sizeof(o->id), "%s", id);
+	err = map_other(t->mounts, o);
 	if (err == 0) {
 		DL_APPEND(t->all, o);
 		return;
@@ -131,28 +135,6 @@ static void add_other(struct held_others *t, const char *file, size_t len)
 	if (err == -EAGAIN && !is_dead(t, o->id))
 		t->seen = (struct timespec){ 0 };
 	other_close(o);
-}
-
-static void read_folder(struct held_others *t)
-{
-	int fd = store_openat(t->mounts, ".", O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	size_t len;
-
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((e = readdir(d)) != NULL) {
-		len = strlen(e->d_name);
-		if (len < 6 || len - 5 >= sizeof(t->id) || strcmp(e->d_name + len - 5, ".held") != 0)
-			continue;
-		if (strlen(t->id) != len - 5 || memcmp(e->d_name, t->id, len - 5) != 0)
-			add_other(t, e->d_name, len - 5);
-	}
-	closedir(d);
 }
 
 bool held_others_quiet(const struct held_others *t)
@@ -175,7 +157,7 @@ void held_others_refresh(struct held_others *t)
 		return;
 	if (st.st_mtim.tv_sec != t->seen.tv_sec || st.st_mtim.tv_nsec != t->seen.tv_nsec) {
 		t->seen = st.st_mtim;
-		read_folder(t);
+		store_each_mount(t->mounts, ".held", add_other, t);
 	}
 	DL_FOREACH_SAFE(t->all, o, tmp) {
 		if (!o->dead && is_dead(t, o->id))

@@ -121,8 +121,8 @@ struct file_backend {
 	uint64_t serial;
 	int fd_max; /* locks have descriptors below this: a few are kept for all the rest */
 	unsigned n_waits;
-	bool gone;   /* DIR is not where it was: checked before every grant */
-	char id[48]; /* this mount's, in party ids */
+	bool gone;		/* DIR is not where it was: checked before every grant */
+	char id[MOUNT_ID_SIZE]; /* this mount's, in party ids */
 	struct pl_log_limit log_gone, log_limit, log_io;
 };
 

@@ -2,11 +2,9 @@
 #include "backend/file/gather.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <utlist.h>
 
 /* --- view --- */
@@ -245,20 +243,14 @@ static void add_party(struct listed **all, const struct lk_party *p, const char 
 /* Namespaces, and files with a value (or all: files/). */
 static int add_files(struct file_backend *b, struct listed **all, const char *ns, bool every)
 {
-	int fd = store_openat(b->store.locks, *ns ? ns : ".", O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = store_opendir(b->store.locks, *ns ? ns : ".");
 	struct dirent *e;
 	struct listed *known;
 	struct stat st;
 	size_t len;
 
-	if (!d) {
-		int err = fd < 0 ? fd : -errno;
-
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
+	if (!d)
+		return -errno;
 	while ((e = readdir(d)) != NULL) {
 		if (!(every ? lk_file_component_valid(e->d_name) : lk_component_valid(e->d_name)))
 			continue;

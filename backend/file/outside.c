@@ -249,15 +249,11 @@ static void consider(const struct gather *g, struct wanted *all, const char *ns,
 static void walk(const struct gather *g, struct wanted *all, const char *ns, unsigned depth)
 {
 	int at = g->kind == LK_LOCK ? g->b->store.locks : g->b->store.sems;
-	int fd = store_openat(at, *ns ? ns : ".", O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = store_opendir(at, *ns ? ns : ".");
 	struct dirent *e;
 
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
+	if (!d)
 		return;
-	}
 	while ((e = readdir(d)) != NULL) {
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			consider(g, all, ns, e, depth);

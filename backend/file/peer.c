@@ -6,7 +6,6 @@
  */
 #include "backend/file/peer_internal.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,29 +31,27 @@ bool peer_alive(struct peers *p, const char *lock_name)
 	return false;
 }
 
+struct each {
+	struct peers *p;
+	void (*fn)(struct peers *p, const char *id, void *arg);
+	void *arg;
+};
+
+static void each_mount(void *arg, const char *id)
+{
+	const struct each *e = arg;
+	char lock[64];
+
+	snprintf(lock, sizeof(lock), "%s.lock", id);
+	if (strcmp(id, e->p->b->id) != 0 && peer_alive(e->p, lock))
+		e->fn(e->p, id, e->arg);
+}
+
 void peer_each(struct peers *p, void (*fn)(struct peers *p, const char *id, void *arg), void *arg)
 {
-	int fd = p->b->store.mounts < 0 ? -1 : store_openat(p->b->store.mounts, ".", O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	char id[48];
-	size_t len;
+	struct each e = { p, fn, arg };
 
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((e = readdir(d)) != NULL) {
-		len = strlen(e->d_name);
-		if (len < 6 || len - 5 >= sizeof(id) || strcmp(e->d_name + len - 5, ".lock") != 0)
-			continue;
-		memcpy(id, e->d_name, len - 5);
-		id[len - 5] = '\0';
-		if (strcmp(id, p->b->id) != 0 && peer_alive(p, e->d_name))
-			fn(p, id, arg);
-	}
-	closedir(d);
+	store_each_mount(p->b->store.mounts, ".lock", each_mount, &e);
 }
 
 static void server_closed(uv_handle_t *handle)

@@ -14,7 +14,7 @@
 struct silent {
 	uint64_t until;
 	UT_hash_handle hh;
-	char id[48];
+	char id[MOUNT_ID_SIZE];
 };
 
 struct asking {
@@ -225,7 +225,7 @@ void peers_range(struct peers *p, const struct peer_range *range, peers_told_pid
 int peers_tell(struct peers *p, const char *op, const char *id, lk_done_cb cb, void *arg)
 {
 	const char *slash = strchr(id, '/');
-	char mount[48], lock[56], *end;
+	char mount[MOUNT_ID_SIZE], lock[56], *end;
 	struct asking *a;
 	uint64_t serial;
 

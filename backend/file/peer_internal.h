@@ -28,7 +28,7 @@ struct link {
 	char *out;
 	struct gather *view; /* that is being sent, from `at` on */
 	size_t at;
-	char id[48];
+	char id[MOUNT_ID_SIZE];
 	bool complete; /* the last line of a view was read */
 	bool closing;
 	struct link *prev, *next;

@@ -178,6 +178,37 @@ int store_open(struct store *s, const char *dir, bool read_only, const char **wh
 	return err;
 }
 
+DIR *store_opendir(int at, const char *path)
+{
+	int fd = store_openat(at, path, O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (fd < 0)
+		errno = -fd;
+	else if (!d)
+		close(fd);
+	return d;
+}
+
+void store_each_mount(int mounts, const char *suffix, void (*fn)(void *arg, const char *id), void *arg)
+{
+	DIR *d = store_opendir(mounts, ".");
+	size_t len, tail = strlen(suffix);
+	char id[MOUNT_ID_SIZE];
+	struct dirent *e;
+
+	while (d && (e = readdir(d)) != NULL) {
+		len = strlen(e->d_name);
+		if (len <= tail || len - tail >= sizeof(id) || strcmp(e->d_name + len - tail, suffix) != 0)
+			continue;
+		memcpy(id, e->d_name, len - tail);
+		id[len - tail] = '\0';
+		fn(arg, id);
+	}
+	if (d)
+		closedir(d);
+}
+
 int store_private_again(struct store *s)
 {
 	const char *why;

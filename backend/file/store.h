@@ -5,7 +5,10 @@
 
 #include "backend/backend.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
+
+#define MOUNT_ID_SIZE 48 /* a mount's id and its NUL */
 
 struct store {
 	char *path; /* DIR, absolute */
@@ -29,6 +32,10 @@ int store_check(const struct store *s);
 int store_openat(int at, const char *path, int flags, mode_t mode);
 /* lstat of a path beneath `at`, no symbolic links on the way. */
 int store_stat(int at, const char *path, struct stat *st);
+/* For readdir(3). NULL with errno. */
+DIR *store_opendir(int at, const char *path);
+/* Calls fn with the ID of each file ID<suffix> in the folder of mounts (-1: none). */
+void store_each_mount(int mounts, const char *suffix, void (*fn)(void *arg, const char *id), void *arg);
 /* The folder a path is in (a new descriptor) and its last component. */
 int store_parent(int at, const char *path, const char **last);
 
