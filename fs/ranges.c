@@ -115,7 +115,6 @@ static void forget_owner(struct handle *h, uint64_t owner)
 
 	if (still_asks(h, owner))
 		return;
-
 	for (i = 0; i < h->n_range_owners; i++) {
 		if (h->range_owners[i] == owner) {
 			h->range_owners[i--] = h->range_owners[--h->n_range_owners];

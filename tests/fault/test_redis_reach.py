@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from faults import check_lost, entry_of, heals, refused
+from faults import check_lost, entry_of, heals
 from lockclient import fails, wait_until
 from plockmount import parse_keys, server_env
 
