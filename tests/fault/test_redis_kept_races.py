@@ -35,7 +35,7 @@ def test_asked_for_before_the_grant_is_known(two, proxy, clients):
     """The message that somebody waits overtakes the answer of the acquire."""
     busy, c = clients(2)
     busy.close(busy.hold(two[0].lock("job")))
-    wait_until(lambda: two[1].can_lock("job"))
+    two[1].wait_holding("job")
     answers, told = [], []
 
     def rule(when, op, raw, link):
