@@ -105,11 +105,12 @@ def test_removed_while_its_file_is_open(two, proxy, clients, change, late):
     fds = [x.hold(two[0].path("files/job"), os.O_RDWR | os.O_CREAT) for x in (b, c)]
     b.write(fds[0], b"x", 0)
     kept_idle(a, two)
-    told = []
+    told, done = [], []
 
     def rule(when, op, raw, _link):
         if late and (when, op) == ("after", change):
             proxy.cut("to_client")
+            done.append(raw)
         if (when, op) == ("before", "note"):
             told.append(raw)
         return raw
@@ -118,7 +119,7 @@ def test_removed_while_its_file_is_open(two, proxy, clients, change, late):
     other = [os.fsencode(two[0].lock("other")).hex()] if change == "mv" else []
     a.start("rename" if other else "unlink", os.fsencode(two[0].lock("job")).hex(), *other)
     if late:
-        wait_until(lambda: told)  # that it is in use again
+        wait_until(lambda: told and done)  # that it is in use again, before or after
     proxy.mend()
     a.wait()
     wait_until(lambda: two[1].can_lock("job"), 5.0)
