@@ -330,6 +330,11 @@ void lk_count_refused(struct lk_backend *b, enum lk_refusal why)
 	b->counters.refused[why]++;
 }
 
+bool lk_busy(struct lk_backend *b)
+{
+	return b->impl->busy && b->impl->busy(b);
+}
+
 void lk_destroy(struct lk_backend *b)
 {
 	CHECK(check_destroy(b));

@@ -224,6 +224,8 @@ const char *lk_host(struct lk_backend *b);
 const struct lk_counters *lk_counters(struct lk_backend *b);
 /* Counts a refusal that was decided above the backend (a deadlock). */
 void lk_count_refused(struct lk_backend *b, enum lk_refusal why);
+/* Are calls under way whose callback is still to come? Acquiring and ranges do not count: those are cancelled. */
+bool lk_busy(struct lk_backend *b);
 /* Gives back whatever is held, as not cleanly released, and frees everything. No
  * callback comes any more. */
 void lk_destroy(struct lk_backend *b);

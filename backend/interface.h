@@ -58,6 +58,7 @@ struct lk_impl {
 	int (*ns_sync)(struct lk_backend *, const char *, lk_done_cb, void *); /* may be NULL */
 	const struct lk_files_impl *files;				       /* NULL: files/ is not of this backend */
 	void (*tick)(struct lk_backend *);				       /* may be NULL */
+	bool (*busy)(struct lk_backend *);				       /* may be NULL: never */
 	void (*destroy)(struct lk_backend *);
 };
 

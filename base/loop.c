@@ -180,6 +180,11 @@ void pl_loop_stop(struct pl_loop *loop)
 	uv_stop(&real(loop)->uv);
 }
 
+void pl_loop_turn(struct pl_loop *loop)
+{
+	uv_run(&real(loop)->uv, UV_RUN_ONCE);
+}
+
 static void close_left(uv_handle_t *handle, void *arg)
 {
 	(void)arg;

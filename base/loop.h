@@ -90,6 +90,8 @@ struct uv_loop_s *pl_loop_uv(struct pl_loop *loop);
 /* Runs until pl_loop_stop. */
 void pl_loop_run(struct pl_loop *loop);
 void pl_loop_stop(struct pl_loop *loop);
+/* Waits for what comes next, and runs that. */
+void pl_loop_turn(struct pl_loop *loop);
 /* Closes what is still open on it and frees it. */
 void pl_loop_free(struct pl_loop *loop);
 

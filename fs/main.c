@@ -18,6 +18,9 @@
 #include <unistd.h>
 #include <uv.h>
 
+/* How long the end waits for calls that are under way. */
+#define FINISH_TIME PL_SEC
+
 struct program {
 	struct options opt;
 	struct server server;
@@ -193,17 +196,42 @@ static int start(struct program *p)
 	return err;
 }
 
+static void cancel_waits(struct server *s)
+{
+	acquire_cancel_all(s);
+	ranges_cancel_all(s);
+}
+
+static void on_late(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* Calls that are under way are answered while there is a mount to answer on. */
+static void finish_calls(struct server *s)
+{
+	bool late = false;
+	struct pl_timer *timer = pl_timer_start(s->loop, FINISH_TIME, on_late, &late);
+
+	while (timer && !late && lk_busy(s->backend))
+		pl_loop_turn(s->loop);
+	if (!late)
+		pl_timer_stop(s->loop, timer);
+	pl_run_tasks(s->loop);
+}
+
 static void stop(struct program *p)
 {
 	struct server *s = &p->server;
 
-	if (s->backend && s->loop) {
-		acquire_cancel_all(s);
-		ranges_cancel_all(s);
-		pin_end(s);
-	}
 	if (p->channel)
 		channel_close(p->channel);
+	if (s->backend && s->loop) {
+		cancel_waits(s);
+		finish_calls(s);
+		cancel_waits(s); /* of calls that went on to wait */
+		pin_end(s);
+	}
 	if (s->se) {
 		fuse_session_unmount(s->se);
 		fuse_session_destroy(s->se);

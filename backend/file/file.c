@@ -76,6 +76,14 @@ static void fb_destroy(struct lk_backend *base)
 	free(b);
 }
 
+/* All else is answered in the next turn. */
+static bool fb_busy(struct lk_backend *base)
+{
+	const struct file_backend *b = fb_of(base);
+
+	return b->syncs || peers_busy(b->peers) || outsiders_busy(b->outsiders);
+}
+
 static const struct lk_impl file_impl = {
 	.name = "file",
 	.acquire = fb_acquire,
@@ -98,6 +106,7 @@ static const struct lk_impl file_impl = {
 	.ns_chmod = fb_ns_chmod,
 	.ns_sync = fb_ns_sync,
 	.files = &fb_files,
+	.busy = fb_busy,
 	.destroy = fb_destroy,
 };
 

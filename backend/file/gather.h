@@ -32,11 +32,13 @@ void gather_here(struct gather *g);
  * backend goes first. */
 struct outsiders *outsiders_new(struct file_backend *b);
 void outsiders_free(struct outsiders *o);
+bool outsiders_busy(const struct outsiders *o); /* somebody waits for done */
 void gather_outside(struct gather *g, void (*done)(void *arg), void (*drop)(void *arg), void *arg);
 
 /* peer.c: makes this mount one of them. */
 struct peers *peers_new(struct file_backend *b);
 void peers_free(struct peers *p);
+bool peers_busy(const struct peers *p); /* a question is open */
 
 /* peer_ask.c: asks the other mounts; done(arg, g) later or at once, once; drop(arg) instead, when the backend goes
  * first. */

@@ -404,6 +404,11 @@ struct outsiders *outsiders_new(struct file_backend *b)
 	return o;
 }
 
+bool outsiders_busy(const struct outsiders *o)
+{
+	return o->askers != NULL;
+}
+
 void outsiders_free(struct outsiders *o)
 {
 	struct asker *a, *next;

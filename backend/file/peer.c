@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
+#include <utlist.h>
 
 bool peer_alive(struct peers *p, const char *lock_name)
 {
@@ -132,6 +133,16 @@ struct peers *peers_new(struct file_backend *b)
 		return p;
 	join(p);
 	return p;
+}
+
+bool peers_busy(const struct peers *p)
+{
+	const struct link *l;
+
+	DL_FOREACH(p->links, l)
+		if (l->ask)
+			return true;
+	return false;
 }
 
 void peers_free(struct peers *p)

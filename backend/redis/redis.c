@@ -87,6 +87,13 @@ static void rb_tick(struct lk_backend *base)
 	(void)session_check(rb_of(base));
 }
 
+static bool rb_busy(struct lk_backend *base)
+{
+	const struct redis_backend *b = rb_of(base);
+
+	return b->calls || b->vals || b->looks || b->again || wire_owed_since(b->conn, LANE_COMMANDS) != 0;
+}
+
 static const struct lk_impl redis_impl = {
 	.name = "redis",
 	.acquire = rb_acquire,
@@ -109,6 +116,7 @@ static const struct lk_impl redis_impl = {
 	.ns_chmod = rb_ns_chmod,
 	.files = &redis_files,
 	.tick = rb_tick,
+	.busy = rb_busy,
 	.destroy = rb_destroy,
 };
 

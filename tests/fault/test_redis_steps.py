@@ -3,6 +3,7 @@ the mount got the answer. `a` is behind the proxy, `b` is not. Times are time.mo
 
 import errno
 import os
+import signal
 import time
 from fcntl import LOCK_EX, LOCK_SH
 
@@ -10,7 +11,7 @@ import pytest
 
 from cutproxy import TO_CLIENT, TO_SERVER
 from faults import check_lost, heals, stamps, token_of, watch_loss
-from lockclient import fails, wait_until
+from lockclient import fails, hexed, wait_until
 from respproxy import CLOSE
 
 TTL = 1.5
@@ -33,12 +34,13 @@ class Once:
 
     def __init__(self, proxy, when, op, act):
         self.proxy, self.when, self.op, self.act, self.at = proxy, when, op, act, None
+        self.link = None
         proxy.rule = self
 
-    def __call__(self, when, op, raw, _link):
+    def __call__(self, when, op, raw, link):
         if self.at is not None or (when, op) != (self.when, self.op):
             return raw
-        self.at = time.monotonic()
+        self.link, self.at = link, time.monotonic()
         return self.act(raw)
 
     def wait(self):
@@ -257,6 +259,32 @@ def test_dead_with_a_holder(pair, clients, op, when):
 
 
 # --- one of the three connections is dead, the others are not ---
+
+@pytest.mark.parametrize("op", ["wr", "view", "nsmk", "sync_value"])
+def test_mount_ends_during(pair, client, op):
+    """Its caller gets the answer that is on its way."""
+    proxy, one, two = pair
+    c = client()
+    fd = c.hold(one.lock("job"))
+    kept = []
+
+    def keep(raw):
+        kept.append(raw)
+        return None
+
+    once = Once(proxy, "after", op, keep)
+    c.start(*{"wr": ("write", fd, b"value".hex(), 0), "view": ("open", hexed(one.path("status")), os.O_RDONLY, 0),
+              "nsmk": ("mkdir", hexed(one.lock("ns")), 0o777), "sync_value": ("fsync", fd)}[op])
+    once.wait()
+    os.kill(one.pid, signal.SIGTERM)
+    wait_until(lambda: "unmounting" in one.log_text())
+    once.link.client.sendall(kept[0])
+    c.wait()
+    assert one.wait_end() == 0
+    if op == "wr":
+        assert two.get("job") == b"value"
+    assert two.can_lock("job")
+
 
 def lanes(proxy):
     """The numbers of the connections as they are made: of commands, of heartbeats, subscribed."""

@@ -328,6 +328,24 @@ def test_server_ends_under_waiters(mount, client, how):
     fails("ENOTCONN|ECONNABORTED|ESTALE", holder.read, fd)
 
 
+@pytest.mark.file_only
+def test_look_under_way_is_answered_at_the_end(mounts, client):
+    """It asks another mount, which is stopped: that takes a moment."""
+    one, other = mounts(), mounts()
+    c = client()
+    one.status_json()
+    wait_until(lambda: settled(one))
+    before = one.descriptors()
+    os.kill(other.pid, signal.SIGSTOP)
+    try:
+        c.open(one.path("status"), os.O_RDONLY)
+        wait_until(lambda: one.descriptors() > before, what="the connection to the other mount")
+        assert one.terminate() == 0
+        c.wait()
+    finally:
+        os.kill(other.pid, signal.SIGCONT)
+
+
 # --- many waiters ---
 
 def test_500_waiters_cost_no_threads_and_block_nobody(mount, client):

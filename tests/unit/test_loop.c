@@ -107,6 +107,22 @@ static void test_task_deferred_by_timer_runs(void **state)
 	assert_string_equal(f->order, "a");
 }
 
+static void test_turn_runs_what_comes_next(void **state)
+{
+	struct fixture *f = *state;
+	struct job a = { .task.run = mark_job, .f = f, .mark = 'a' };
+	struct job b = { .task.run = mark_job, .f = f, .mark = 'b' };
+
+	f->limit = 9;
+	pl_defer(f->loop, &a.task);
+	pl_loop_turn(f->loop);
+	assert_string_equal(f->order, "a");
+	assert_non_null(pl_timer_start(f->loop, PL_MS, defer_from_timer, &b));
+	while (f->runs < 2) /* it waits: or else it would come too early, and again */
+		pl_loop_turn(f->loop);
+	assert_string_equal(f->order, "ab");
+}
+
 static void on_close_defer(uv_handle_t *handle)
 {
 	struct job *j = handle->data;
@@ -282,6 +298,7 @@ int main(void)
 		T(test_tasks_run_in_order_before_sleeping),
 		T(test_task_may_defer_itself),
 		T(test_task_deferred_by_timer_runs),
+		T(test_turn_runs_what_comes_next),
 		T(test_task_deferred_by_close_runs),
 		T(test_timer_never_early),
 		T(test_timer_stopped_by_another),
