@@ -38,12 +38,19 @@ def players(consoles):
     return make
 
 
-def can(console, fd="fd"):
-    """Whether it can have the lock now; gives it back. What was given back on another mount may be so a moment later."""
+def has(console, fd="fd"):
+    """Whether a try gets the lock. What was given back on another mount may be so a moment later."""
     try:
         console(f"try_({fd})")
     except ConsoleError as e:
         assert "BlockingIOError" in e.kinds, e
+        return False
+    return True
+
+
+def can(console, fd="fd"):
+    """Whether it can have the lock now; gives it back."""
+    if not has(console, fd):
         return False
     console(f"give({fd})")
     return True
@@ -257,7 +264,7 @@ def test_conversion_that_is_refused(players):
     for p in (a, b):
         p("fcntl.flock(fd, fcntl.LOCK_SH)")
     a.fails("EAGAIN", "try_(fd)")
-    b("try_(fd)")
+    wait_until(lambda: has(b))
     a.fails("EAGAIN", "fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)")
     b("fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)")
     a("fcntl.flock(fd, fcntl.LOCK_SH)")
