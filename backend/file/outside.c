@@ -3,7 +3,9 @@
  * For each page of it the kernel walks its list of locks from the start, so its
  * cost grows with the square of their number, ours included. When it is long a
  * worker reads it: once for all who ask meanwhile, and for a time that is in
- * proportion to what it took.
+ * proportion to what it took. An inode that a list names may have gone since,
+ * and its number be another file's: who asked after the list was begun takes
+ * nothing from it about files that are newer.
  */
 #include "backend/file/gather.h"
 
@@ -19,6 +21,7 @@
 #define LONG 2000 /* more locks than this are a worker's */
 #define REUSE 4	  /* times what it took */
 #define DEPTH_MAX 16
+#define FILE_TICK (10 * PL_MS) /* the times of files lag behind by as much */
 
 struct flocked {
 	pid_t pid;
@@ -29,6 +32,7 @@ struct flocked {
 };
 
 struct table {
+	uint64_t begun; /* pl_wall() */
 	struct flocked *list;
 	size_t n, lines; /* lines: of the whole file */
 };
@@ -38,6 +42,7 @@ struct asker {
 	void (*done)(void *arg);
 	void (*drop)(void *arg);
 	void *arg;
+	bool late; /* the reading had begun */
 	struct asker *next;
 };
 
@@ -45,6 +50,7 @@ struct reading {
 	uv_work_t work;
 	struct outsiders *o; /* NULL once that is gone */
 	dev_t dev;
+	uint64_t begun;
 	struct table table;
 };
 
@@ -82,7 +88,7 @@ static bool parse_line(const char *line, struct flocked *f)
 }
 
 /* The flocks on that file system, but for our own. */
-static void read_locks(dev_t dev, struct table *t)
+static void read_locks(dev_t dev, uint64_t begun, struct table *t)
 {
 	FILE *file = fopen("/proc/locks", "re");
 	struct flocked *more, f;
@@ -91,6 +97,7 @@ static void read_locks(dev_t dev, struct table *t)
 	pid_t us = getpid();
 
 	memset(t, 0, sizeof(*t));
+	t->begun = begun;
 	if (!file)
 		return;
 	/* As much by one read(2) as the kernel gives: stdio would take a fourth of it. */
@@ -195,6 +202,7 @@ struct wanted {
 	unsigned long inode;
 	unsigned slot;
 	char *name;
+	char *path; /* of the file, where it is not the name */
 	UT_hash_handle hh;
 };
 
@@ -237,6 +245,7 @@ static void consider(const struct gather *g, struct wanted *all, const char *ns,
 			return;
 		w->slot = slot;
 		w->name = strdup(sem);
+		w->path = strdup(e->d_name);
 	} else if (!lk_component_valid(e->d_name)) {
 		return;
 	} else if (!folder) {
@@ -266,7 +275,19 @@ static bool one_name(const struct gather *g)
 	return g->kind == LK_LOCK && g->name;
 }
 
-static void match(const struct table *t, struct gather *g)
+/* The file of w is another than the one that had the inode's number when the list was begun. */
+static bool is_newer(const struct gather *g, const struct wanted *w, uint64_t begun)
+{
+	struct statx st;
+	int at = g->kind == LK_LOCK ? g->b->store.locks : g->b->store.sems;
+
+	return statx(at, w->path ? w->path : w->name, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &st) == 0 &&
+	       (st.stx_mask & STATX_BTIME) &&
+	       (uint64_t)st.stx_btime.tv_sec * PL_SEC + st.stx_btime.tv_nsec + FILE_TICK >= begun;
+}
+
+/* late: who asks did so after the list was begun. */
+static void match(const struct table *t, struct gather *g, bool late)
 {
 	struct wanted *all = NULL, *w, *tmp;
 	struct stat st;
@@ -286,12 +307,13 @@ static void match(const struct table *t, struct gather *g)
 	}
 	for (i = 0; all && i < t->n; i++) {
 		w = is_mount(g, t->list[i].pid) ? NULL : find_wanted(all, t->list[i].inode);
-		if (w && w->name)
+		if (w && w->name && !(late && is_newer(g, w, t->begun)))
 			add_party(g, &t->list[i], w->name, w->slot);
 	}
 	HASH_ITER(hh, all, w, tmp) {
 		HASH_DEL(all, w);
 		free(w->name);
+		free(w->path);
 		free(w);
 	}
 }
@@ -310,7 +332,7 @@ static void read_work(uv_work_t *work)
 {
 	struct reading *r = work->data;
 
-	read_locks(r->dev, &r->table);
+	read_locks(r->dev, r->begun, &r->table);
 }
 
 static void read_after(uv_work_t *work, int status)
@@ -332,7 +354,7 @@ static void read_after(uv_work_t *work, int status)
 	o->askers = NULL;
 	for (; a; a = next) {
 		next = a->next;
-		match(&o->table, a->g);
+		match(&o->table, a->g, a->late);
 		a->done(a->arg);
 		free(a);
 	}
@@ -346,6 +368,7 @@ static bool start_reading(struct outsiders *o)
 		return false;
 	r->o = o;
 	r->dev = o->b->store.locks_id.st_dev;
+	r->begun = pl_wall(o->b->base.loop);
 	r->work.data = r;
 	if (uv_queue_work(pl_loop_uv(o->b->base.loop), &r->work, read_work, read_after) != 0) {
 		free(r);
@@ -362,6 +385,8 @@ static bool ask_worker(struct outsiders *o, struct gather *g, void (*done)(void 
 {
 	struct asker *a = calloc(1, sizeof(*a));
 
+	if (a)
+		a->late = o->reading != NULL;
 	if (!a || (!o->reading && !start_reading(o))) {
 		free(a);
 		return false;
@@ -378,6 +403,7 @@ void gather_outside(struct gather *g, void (*done)(void *arg), void (*drop)(void
 {
 	struct outsiders *o = g->b->outsiders;
 	uint64_t now = pl_now(g->b->base.loop);
+	bool late = true;
 	struct table t;
 	struct stat st;
 
@@ -388,10 +414,11 @@ void gather_outside(struct gather *g, void (*done)(void *arg), void (*drop)(void
 	if (o->table.lines <= LONG || o->reading || now - o->read_at > REUSE * o->cost) {
 		if (o->table.lines > LONG && ask_worker(o, g, done, drop, arg))
 			return;
-		read_locks(g->b->store.locks_id.st_dev, &t);
+		read_locks(g->b->store.locks_id.st_dev, pl_wall(g->b->base.loop), &t);
 		keep(o, &t, now);
+		late = false;
 	}
-	match(&o->table, g);
+	match(&o->table, g, late);
 	done(arg);
 }
 

@@ -1,8 +1,10 @@
 """Many holders: what is shown stays complete, and a look at them holds up nobody for long."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -70,6 +72,17 @@ def test_a_program_outside_is_found_among_them(mount, hold):
         p.stdin.close()
         p.wait(20)
     wait_until(lambda: mount.xattr("locks/job", "mode") == "free")
+    # What the list says of a file that has gone since is not said of the one that got its inode.
+    for i in range(30):
+        gone = os.path.join(mount.dir, "locks/.gone")
+        with open(gone, "wb") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            time.sleep(0.05)  # the list is read anew then, and used for as long as reading takes four times
+            mount.xattr("locks/job", "mode")
+            os.unlink(gone)
+        fd = os.open(mount.lock(f"new{i}"), os.O_RDWR)
+        assert mount.xattr(f"locks/new{i}", "holders") == "1"
+        os.close(fd)
     # A look that is under way when the server ends is no reason not to end.
     with subprocess.Popen(["sh", "-c", f"while cat {mount.path('status')}; do :; done"], stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL):
