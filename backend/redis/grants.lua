@@ -32,12 +32,14 @@ local function contention(kn, word)
 		end
 		if s and not seen[s .. name] then
 			seen[s .. name] = true
-			-- Counted where it must not be lost.
-			if word == 'w' and call('HEXISTS', K(), kn) == 1 then
-				call('HINCRBY', M(s), 'nw', 1)
-				word = 'W'
+			local said = word
+			if word == 'w' and s == sid then
+				said = 'o' -- its own waiter, whose answer says so too
+			elseif word == 'w' and call('HEXISTS', K(), kn) == 1 then
+				call('HINCRBY', M(s), 'nw', 1) -- counted, for it must not be lost
+				said = 'W'
 			end
-			tell(s, word .. ' ' .. name)
+			tell(s, said .. ' ' .. name)
 		end
 	end
 end

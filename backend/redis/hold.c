@@ -47,6 +47,7 @@ void rname_settle(struct redis_backend *b, struct rname *n)
 {
 	if (rname_used(n) || n->idle)
 		return;
+	pl_timer_stop(b->base.loop, n->turn_timer);
 	HASH_DEL(b->names, n);
 	free(n);
 }
@@ -192,12 +193,18 @@ void rb_release(struct lk_backend *base, struct lk_hold *hold)
 	if (h->pub.lost)
 		DL_DELETE(h->b->lost, h);
 	base->counters.released++;
-	if (h->name && !h->pub.lost && keep_put(h))
+	if (h->name && !h->pub.lost && (turn_pass(h) || keep_put(h)))
 		return;
 	if (h->name) {
 		release_handle(h->b, h->handle, h->name->kn, h->wished ? RELEASE_KEPT : RELEASE_CLEAN);
-		if (h->name)
+		if (h->name) {
+			struct rname *n = h->name;
+			bool waits = n->n_waits > 0; /* then it stays */
+
 			detach(h);
+			if (waits)
+				turn_lead(h->b, n);
+		}
 	}
 	h->released = true;
 	h->ops++;

@@ -39,6 +39,12 @@ struct rname {
 	struct rhold *holds; /* utlist DL */
 	struct rhold *idle;  /* or NULL: held, and given back here */
 	unsigned n_waits;
+	struct rwait *turns; /* utlist DL by turn_prev: those of them who wait here (turns.c) */
+	unsigned n_turns;
+	struct pl_timer *turn_timer; /* started by the first of them */
+	struct rwait *leader;	     /* asked the server last, and may wait; or NULL */
+	uint64_t given;		     /* pl_now() when a hold was given back to the server */
+	struct rname *turning_prev, *turning_next;
 	uint64_t wanted; /* b->seq when we were told that somebody waits behind us; 0: nobody does */
 	UT_hash_handle hh;
 	size_t keylen;
@@ -76,8 +82,11 @@ struct rwait {
 	uint64_t sent;	 /* b->seq when last sent; 0: to be sent */
 	bool queued;	 /* the server has said so */
 	bool full;	 /* max_waiters was reached when it came */
-	unsigned keep;	 /* tokens asked for, to keep the hold; 0: it is not to be kept */
-	bool kept;	 /* the server said that it is */
+	uint64_t turn; /* pl_now() since when it waits for its turn here, and the server knows nothing of it; 0: not so
+			*/
+	struct rwait *turn_prev, *turn_next;
+	unsigned keep; /* tokens asked for, to keep the hold; 0: it is not to be kept */
+	bool kept;     /* the server said that it is */
 	struct ragain again;
 	uint64_t synced; /* b->syncs when the server last told of it */
 	bool finished;
@@ -150,6 +159,8 @@ struct redis_backend {
 	struct pl_timer *stale_timer, *idle_timer;
 	uint64_t wanted_seen, wanted_said; /* times we were asked for what we keep: received; told by the last beat */
 	struct rwait *waits;
+	unsigned n_turns;	/* of those, waiting here */
+	struct rname *turning;	/* utlist DL by turning_prev: names with such */
 	struct rwait *finished; /* utlist DL: decided, but not yet told */
 	struct rhold *lost;	/* utlist DL: not held any more, and not yet released */
 	struct rrelease *releases;
@@ -299,8 +310,28 @@ void keep_lost(struct redis_backend *b);
 void keep_tell(struct redis_backend *b);
 /* The name was wanted by others: it is not kept for a while. */
 void keep_wanted(struct redis_backend *b, const char *kn);
+bool keep_is_wanted(const struct redis_backend *b, const char *kn);
+/* About to be given back: may the next one here have it? Then it is that one's, under a token of its own. */
+bool keep_pass(struct rhold *h, const struct lk_request *next);
 void keep_forget(struct rhold *h); /* about to be freed */
 void keep_free(struct redis_backend *b);
+
+/* --- party.c --- */
+/* The server says whether somebody waits behind what we hold of this name; by_others: not only of this mount. */
+void lock_contended(struct redis_backend *b, const char *kn, bool yes, bool by_others);
+
+/* --- turns.c --- */
+/* Does it wait here, for a moment, instead of at the server? */
+bool turn_wait(struct rwait *w);
+/* It waits here no more. */
+void turn_leave(struct rwait *w);
+/* A hold is about to be given back: true when the next one here has it now. */
+bool turn_pass(struct rhold *h);
+/* This mount has this name no more: the next one here asks for it, unless one has already. */
+void turn_lead(struct redis_backend *b, struct rname *n);
+/* Those who wait here for this name, or for any (NULL), wait at the server from now on. */
+void turns_enter(struct rname *n);
+void turns_enter_kn(struct redis_backend *b, const char *kn);
 
 /* --- again.c --- */
 /* Runs it when told, or in a moment. */
@@ -328,6 +359,8 @@ void rwait_fail(struct rwait *w, int err);
 void rwait_finish(struct rwait *w, int err, struct lk_hold *hold);
 /* Into the queue, or whatever the server makes of it. 0 or negative errno. */
 int rwait_enter(struct rwait *w);
+/* To the server. It may end at once. */
+void rwait_send(struct rwait *w);
 /* convert.c: the request is about a hold that we have. 0 or negative errno. */
 int rwait_convert(struct rwait *w);
 void convert_canceled(struct rwait *w);

@@ -39,7 +39,7 @@ struct rwarm {
 	char kn[];
 };
 
-static struct rwarm *warm_find(struct redis_backend *b, const char *kn)
+static struct rwarm *warm_find(const struct redis_backend *b, const char *kn)
 {
 	struct rwarm *w;
 
@@ -76,11 +76,23 @@ void keep_wanted(struct redis_backend *b, const char *kn)
 		w->wanted = pl_now(b->base.loop);
 }
 
+static bool is_wanted(const struct redis_backend *b, const struct rwarm *w)
+{
+	return w->wanted && pl_now(b->base.loop) - w->wanted <= WANTED_TIME;
+}
+
+bool keep_is_wanted(const struct redis_backend *b, const char *kn)
+{
+	const struct rwarm *w = warm_find(b, kn);
+
+	return w && is_wanted(b, w);
+}
+
 unsigned keep_wish(struct redis_backend *b, const char *kn)
 {
 	const struct rwarm *w = *kn == 'L' ? warm_find(b, kn) : NULL;
 
-	return w && (!w->wanted || pl_now(b->base.loop) - w->wanted > WANTED_TIME) ? w->tokens : 0;
+	return w && !is_wanted(b, w) ? w->tokens : 0;
 }
 
 /* --- telling the server --- */
@@ -120,6 +132,9 @@ static void on_noted(void *arg, int err, const redisReply *reply)
 			h->tokens = reply_num(reply, 1);
 			h->n_tokens = h->block = t->want;
 		}
+		/* In case that the message was lost. */
+		if (strcmp(word, "OK") == 0 && reply_num(reply, 2) && h->name && !h->idle_since && !h->pub.contended)
+			lock_contended(b, h->name->kn, true, true);
 	}
 	free(t);
 }
@@ -299,6 +314,39 @@ void keep_begin(struct rhold *h, bool kept, unsigned tokens)
 	h->n_tokens = h->block = h->kept ? tokens : 0;
 }
 
+/* Is it ours to give to the next one? With an operation under way its answer may come when somebody else has it. */
+static bool is_ours(const struct rhold *h)
+{
+	return h->kept && h->n_tokens && !h->ops && !h->pub.contended && !h->name->idle && believes(h->b);
+}
+
+static void give_to(struct rhold *h, const struct lk_request *req)
+{
+	struct redis_backend *b = h->b;
+
+	h->pub.token = h->tokens++;
+	h->n_tokens--;
+	if (h->pub.token > b->floor)
+		b->floor = h->pub.token;
+	h->pub.since = pl_wall(b->base.loop);
+	h->pub.owner = req->owner;
+	h->pub.contended = false;
+	h->pub.on_lost = h->pub.on_contended = NULL;
+	changed(h);
+	if (is_short(h))
+		keep_tell(b);
+	tally_grant(&b->base.counters, &h->pub, h->pub.since > req->asked ? h->pub.since - req->asked : 0);
+}
+
+bool keep_pass(struct rhold *h, const struct lk_request *next)
+{
+	if (!is_ours(h))
+		return false;
+	h->b->base.counters.held--;
+	give_to(h, next);
+	return true;
+}
+
 bool keep_put(struct rhold *h)
 {
 	struct redis_backend *b = h->b;
@@ -309,12 +357,10 @@ bool keep_put(struct rhold *h)
 		w = warm_get(b, n->kn);
 		if (w && h->kept)
 			w->tokens = h->n_tokens ? TOKENS_FIRST : more_than(h->block);
-		if (h->pub.contended)
+		if (h->pub.contended && n->n_waits == n->n_turns) /* not by ours */
 			keep_wanted(b, n->kn);
 	}
-	/* With an operation under way its answer may come when somebody else has it. */
-	if (!h->kept || !h->n_tokens || h->ops || h->pub.contended || n->n_waits || n->idle || !believes(b) ||
-	    HASH_COUNT(b->idle) >= IDLE_MAX)
+	if (!is_ours(h) || n->n_waits || HASH_COUNT(b->idle) >= IDLE_MAX)
 		return false;
 	HASH_DEL(b->holds, h);
 	DL_DELETE(n->holds, h);
@@ -338,20 +384,9 @@ struct rhold *keep_take(struct redis_backend *b, struct rname *n, const struct l
 		return NULL;
 	}
 	take_out(n);
-	h->pub.token = h->tokens++;
-	h->n_tokens--;
-	if (h->pub.token > b->floor)
-		b->floor = h->pub.token;
-	h->pub.since = pl_wall(b->base.loop);
-	h->pub.owner = req->owner;
-	h->pub.contended = false;
-	h->pub.on_lost = h->pub.on_contended = NULL;
 	DL_APPEND(n->holds, h);
 	HASH_ADD(hh, b->holds, handle, sizeof(h->handle), h);
-	changed(h);
-	if (is_short(h))
-		keep_tell(b);
-	tally_grant(&b->base.counters, &h->pub, h->pub.since > req->asked ? h->pub.since - req->asked : 0);
+	give_to(h, req);
 	return h;
 }
 
@@ -363,6 +398,8 @@ void keep_end(struct rhold *h)
 	if (h->b->state == SESSION_UP)
 		note(h, "f");
 	h->kept = false;
+	if (h->name)
+		turns_enter(h->name);
 }
 
 void keep_doubt(struct redis_backend *b)

@@ -244,7 +244,7 @@ static void beat_news(struct redis_backend *b, const redisReply *reply)
 	/* Another number of entries at the server than here, twice running: of calls whose
 	 * answer was lost, say. Under load it differs now and then by what is on its way. */
 	differs = reply_num(reply, 5) !=
-		  HASH_COUNT(b->holds) + HASH_COUNT(b->idle) + HASH_COUNT(b->waits) + b->ranges_queued;
+		  HASH_COUNT(b->holds) + HASH_COUNT(b->idle) + HASH_COUNT(b->waits) - b->n_turns + b->ranges_queued;
 	if (differs && b->differed)
 		session_sync(b);
 	b->differed = differs;

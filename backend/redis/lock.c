@@ -65,10 +65,16 @@ void rwait_finish(struct rwait *w, int err, struct lk_hold *hold)
 	w->unavailable = NULL;
 	convert_canceled(w);
 	again_drop(&w->again);
+	turn_leave(w);
 	if (n) {
 		HASH_DEL(b->waits, w);
 		n->n_waits--;
 		w->name = NULL;
+		if (n->leader == w) {
+			n->leader = NULL;
+			if (err && !b->stopping)
+				turn_lead(b, n);
+		}
 		rname_settle(b, n);
 	}
 	if (w->req->waiting) {
@@ -118,6 +124,11 @@ void rwait_granted(struct rwait *w, const char *record, bool contended)
 		rwait_finish(w, 0, &h->pub);
 	else
 		rwait_fail(w, -ENOLCK);
+	/* Who waits behind it at the server is of another mount, then. */
+	if (h && contended && h->name->n_waits == h->name->n_turns) {
+		keep_wanted(b, h->name->kn);
+		turns_enter(h->name);
+	}
 }
 
 void rwait_queued(struct rwait *w)
@@ -173,6 +184,8 @@ static void answered(struct rwait *w, const redisReply *reply, const char *word)
 		rwait_granted(w, reply_str(reply, 1), *reply_str(reply, 2) == '1' || w->name->wanted >= w->sent);
 	} else if (strcmp(word, "WAIT") == 0) {
 		w->ticket = reply_num(reply, 1);
+		if (!w->name->holds) /* somebody else's */
+			turns_enter(w->name);
 		rwait_queued(w);
 	} else {
 		err = script_errno(word);
@@ -228,6 +241,9 @@ void rwait_send(struct rwait *w)
 		return;
 	}
 	record_who(b, &req->owner, who);
+	turn_leave(w);
+	if (req->mode == LK_EXCLUSIVE && !req->try_only && !w->full)
+		w->name->leader = w;
 	w->sent = ++b->seq;
 	a->b = b;
 	a->handle = w->handle;
@@ -256,7 +272,7 @@ static void run_again(struct ragain *again)
 {
 	struct rwait *w = (struct rwait *)((char *)again - offsetof(struct rwait, again));
 
-	if (!w->sent && !w->queued && w->b->state == SESSION_UP)
+	if (!w->sent && !w->queued && !w->turn && w->b->state == SESSION_UP)
 		rwait_send(w);
 }
 
@@ -291,12 +307,15 @@ int rwait_enter(struct rwait *w)
 		return 0;
 	}
 	/* It may have the lock if that is free, but not wait for it. */
-	w->full = b->config.max_waiters && b->base.counters.waiting >= b->config.max_waiters;
+	w->full = b->config.max_waiters && b->base.counters.waiting + b->n_turns >= b->config.max_waiters;
 	if (req->mode == LK_EXCLUSIVE && !req->convert)
 		w->keep = keep_wish(b, n->kn);
 	w->name = n;
 	w->handle = ++b->handle;
 	HASH_ADD(hh, b->waits, handle, sizeof(w->handle), w);
+	if (turn_wait(w))
+		return 0;
+	turns_enter(n); /* before it */
 	if (b->state == SESSION_UP)
 		rwait_send(w);
 	else
@@ -341,7 +360,7 @@ void lock_resend(struct redis_backend *b)
 
 	releases_resend(b);
 	HASH_ITER(hh, b->waits, w, wtmp) {
-		if (!w->queued && !w->sent)
+		if (!w->queued && !w->sent && !w->turn)
 			rwait_send(w);
 	}
 }

@@ -139,13 +139,15 @@ function ops.note(handle, kn, state, want, token, since, who)
 	else
 		call('HSET', K(), kn, state .. ' ' .. member)
 	end
+	local next = call('ZRANGE', Q(kn), 0, 0)[1]
+	local wanted = next and split(next) ~= sid and '1' or '0'
 	if want == '0' then
-		return { 'OK', '0' }
+		return { 'OK', '0', wanted }
 	end
 	local first = next_token()
 	floor = floor + tonumber(want)
 	call('HSET', g, 'f', int(floor))
-	return { 'OK', int(first) }
+	return { 'OK', int(first), wanted }
 end
 
 -- Whoever asked for a lock that was kept may ask again.

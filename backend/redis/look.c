@@ -72,8 +72,9 @@ static int ask(struct rlook *l, const char *op, const char *name, wire_cb cb)
 	char kn[LK_NAME_MAX + 2];
 	struct script_call c;
 
-	keep_tell(b);
 	snprintf(kn, sizeof(kn), "%c%s", kind_char(l->kind), name);
+	turns_enter_kn(b, *name ? kn : NULL);
+	keep_tell(b);
 	script_begin(b, &c, op);
 	script_str(&c, kn);
 	return script_send(b, LANE_COMMANDS, &c, cb, l);

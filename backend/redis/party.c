@@ -14,14 +14,14 @@ static char *next_word(char **text)
 	return *text ? strsep(text, " ") : NULL;
 }
 
-static void on_contention(struct redis_backend *b, const char *kn, bool yes)
+void lock_contended(struct redis_backend *b, const char *kn, bool yes, bool by_others)
 {
 	struct rname *n;
 	struct rhold *h, *tmp;
 	size_t len = strlen(kn);
 
 	HASH_FIND(hh, b->names, kn, len, n);
-	if (yes)
+	if (yes && by_others)
 		keep_wanted(b, kn);
 	if (!n)
 		return;
@@ -35,6 +35,8 @@ static void on_contention(struct redis_backend *b, const char *kn, bool yes)
 		if (h->pub.on_contended)
 			h->pub.on_contended(&h->pub);
 	}
+	if (yes && by_others)
+		turns_enter(n);
 }
 
 static void break_hold(struct redis_backend *b, struct rhold *h)
@@ -86,8 +88,8 @@ void lock_message(struct redis_backend *b, const char *text)
 		return; /* as if it had been lost */
 	if (rest && strcmp(what, "W") == 0)
 		b->wanted_seen++;
-	if (rest && (strcasecmp(what, "w") == 0 || strcmp(what, "u") == 0))
-		on_contention(b, rest, *what != 'u');
+	if (rest && (strcasecmp(what, "w") == 0 || strcmp(what, "o") == 0 || strcmp(what, "u") == 0))
+		lock_contended(b, rest, *what != 'u', *what != 'o');
 	else if (rest && strcmp(what, "y") == 0)
 		keep_recall(b, rest);
 	else if (strcmp(what, "k") == 0)

@@ -48,6 +48,7 @@ static void free_entries(struct redis_backend *b)
 	}
 	HASH_ITER(hh, b->names, n, ntmp) {
 		HASH_DEL(b->names, n);
+		pl_timer_stop(b->base.loop, n->turn_timer);
 		free(n);
 	}
 }

@@ -1,0 +1,143 @@
+/* Passing a lock on among those who wait for it on this mount.
+ *
+ * While this mount has the lock, or asks for it, and no other mount is known to
+ * want it, its own waiters stay here for a moment (TURN_TIME) and the server
+ * hears nothing of them. A hold that is ours to keep (keep.c) goes from one to
+ * the next without a round trip; any other is given back, and the next one asks.
+ * Whoever has waited that long goes into the server's queue, with all who wait
+ * here, and so they do as soon as anybody else wants the lock, looks at it, or
+ * asks for it in another way. So the order of asking is kept on this mount, and
+ * among mounts but for those who asked within TURN_TIME of each other.
+ * A hold that is passed on is the same one at the server: nothing that can go
+ * wrong there knows the difference. What has gone wrong here ends with the timer.
+ */
+#include "backend/redis/internal.h"
+
+#include <utlist.h>
+
+#define TURN_TIME (20 * PL_MS)
+
+static void on_turn(void *arg);
+
+static bool begin(struct rname *n, struct redis_backend *b, uint64_t delay)
+{
+	if (!n->turn_timer)
+		n->turn_timer = pl_timer_start(b->base.loop, delay, on_turn, n);
+	return n->turn_timer != NULL;
+}
+
+static void on_turn(void *arg)
+{
+	struct rname *n = arg;
+	struct rwait *w = n->turns;
+	uint64_t waited;
+
+	n->turn_timer = NULL;
+	if (!w || w->b->stopping)
+		return;
+	waited = pl_now(w->b->base.loop) - w->turn;
+	if (waited >= TURN_TIME || !begin(n, w->b, TURN_TIME - waited))
+		turns_enter(n);
+}
+
+static unsigned at_server(const struct rname *n)
+{
+	return n->n_waits - n->n_turns;
+}
+
+/* Is the lock this mount's, or on its way to it? If somebody waits for it at the server, some of ours do. */
+static bool is_here(const struct redis_backend *b, const struct rname *n, unsigned others)
+{
+	const struct rhold *h = n->holds;
+
+	if (h)
+		return !h->next && h->pub.mode == LK_EXCLUSIVE && (!h->pub.contended || others > 0);
+	if (others > 0 && n->given && pl_now(b->base.loop) - n->given < TURN_TIME)
+		return true;
+	return others == 1 && n->leader && n->leader->sent && !n->leader->queued;
+}
+
+bool turn_wait(struct rwait *w)
+{
+	struct redis_backend *b = w->b;
+	const struct lk_request *req = w->req;
+	struct rname *n = w->name;
+
+	if (n->kn[0] != 'L' || req->mode != LK_EXCLUSIVE || req->try_only || req->convert || w->full ||
+	    b->state != SESSION_UP || !is_here(b, n, at_server(n) - 1) || keep_is_wanted(b, n->kn) ||
+	    !begin(n, b, TURN_TIME))
+		return false;
+	w->turn = pl_now(b->base.loop);
+	if (!n->turns)
+		DL_APPEND2(b->turning, n, turning_prev, turning_next);
+	DL_APPEND2(n->turns, w, turn_prev, turn_next);
+	n->n_turns++;
+	b->n_turns++;
+	return true;
+}
+
+void turn_leave(struct rwait *w)
+{
+	struct rname *n = w->name;
+
+	if (!w->turn)
+		return;
+	w->turn = 0;
+	DL_DELETE2(n->turns, w, turn_prev, turn_next);
+	n->n_turns--;
+	w->b->n_turns--;
+	if (!n->turns)
+		DL_DELETE2(w->b->turning, n, turning_prev, turning_next);
+}
+
+bool turn_pass(struct rhold *h)
+{
+	struct rname *n = h->name;
+	struct rwait *w = n->turns;
+
+	if (!w || at_server(n) > 0 || !keep_pass(h, w->req))
+		return false;
+	rwait_finish(w, 0, &h->pub);
+	return true;
+}
+
+void turn_lead(struct redis_backend *b, struct rname *n)
+{
+	struct rwait *w = n->turns;
+
+	n->given = pl_now(b->base.loop);
+	if (!w || n->holds || at_server(n) > 0 || w->b->state != SESSION_UP)
+		return;
+	w->keep = keep_wish(w->b, n->kn);
+	rwait_send(w);
+}
+
+void turns_enter(struct rname *n)
+{
+	struct redis_backend *b;
+	struct rwait *w;
+
+	if (!n->turns)
+		return;
+	b = n->turns->b;
+	n->n_waits++; /* so it stays */
+	while ((w = n->turns) != NULL) {
+		turn_leave(w);
+		if (b->state == SESSION_UP)
+			rwait_send(w);
+	}
+	n->n_waits--;
+	rname_settle(b, n);
+}
+
+void turns_enter_kn(struct redis_backend *b, const char *kn)
+{
+	struct rname *n = NULL;
+
+	if (kn)
+		HASH_FIND(hh, b->names, kn, strlen(kn), n);
+	if (n)
+		turns_enter(n);
+	while (!kn && b->turning)
+		turns_enter(b->turning);
+}
