@@ -168,6 +168,7 @@ def test_names_kept_elsewhere_can_be_changed(two, client):
                    lambda: os.unlink(other.path("files/moved"))):
         for name in ("data", "moved"):
             warm(c, one, name)
+            other.wait_holding(name)  # those wanted a moment ago are not kept, and their closer does not wait
         change()
 
 
