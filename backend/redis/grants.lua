@@ -17,8 +17,16 @@ local function settle(kn, member)
 	end
 end
 
--- The holders' mounts know a lock by the name they asked for, or as F and its own name.
-local function contention(kn, word)
+-- The name by which a mount knows the lock of its member: that it asked for, or F and the lock's own.
+local function known_as(kn, member)
+	if not is_lock(kn) then
+		return kn
+	end
+	return is_plain(member) and 'L' .. asked_by(kn, member) or 'F' .. string.sub(kn, 2)
+end
+
+-- word: w somebody waits now, namely `waiter`; u nobody does any more.
+local function contention(kn, word, waiter)
 	if string.sub(kn, 1, 1) == 'R' then
 		return
 	end
@@ -26,15 +34,12 @@ local function contention(kn, word)
 	local members = call('HKEYS', H(kn))
 	for i = 1, math.min(#members, 1000) do
 		local s = split(members[i])
-		local name = kn
-		if s and is_lock(kn) then
-			name = is_plain(members[i]) and 'L' .. asked_by(kn, members[i]) or 'F' .. string.sub(kn, 2)
-		end
+		local name = s and known_as(kn, members[i])
 		if s and not seen[s .. name] then
 			seen[s .. name] = true
 			local said = word
-			if word == 'w' and s == sid then
-				said = 'o' -- its own waiter, whose answer says so too
+			if word == 'w' and s == sid and known_as(kn, waiter) == name then
+				said = 'o' -- its own waiter, and it knows. Not counted: it only makes the holder know too
 			elseif word == 'w' and call('HEXISTS', K(), kn) == 1 then
 				call('HINCRBY', M(s), 'nw', 1) -- counted, for it must not be lost
 				said = 'W'

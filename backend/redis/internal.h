@@ -42,7 +42,8 @@ struct rname {
 	struct rwait *turns; /* utlist DL by turn_prev: those of them who wait here (turns.c) */
 	unsigned n_turns;
 	struct pl_timer *turn_timer; /* started by the first of them */
-	struct rwait *leader;	     /* asked the server last, and may wait; or NULL */
+	struct rwait *leader;	     /* asked the server last, of those that may wait; or NULL */
+	uint64_t asked;		     /* b->seq when the server was last asked for it */
 	uint64_t given;		     /* pl_now() when a hold was given back to the server */
 	struct rname *turning_prev, *turning_next;
 	uint64_t wanted; /* b->seq when we were told that somebody waits behind us; 0: nobody does */
@@ -82,8 +83,8 @@ struct rwait {
 	uint64_t sent;	 /* b->seq when last sent; 0: to be sent */
 	bool queued;	 /* the server has said so */
 	bool full;	 /* max_waiters was reached when it came */
-	uint64_t turn; /* pl_now() since when it waits for its turn here, and the server knows nothing of it; 0: not so
-			*/
+	/* pl_now() since when it waits for its turn here, and the server knows nothing of it; 0: not so */
+	uint64_t turn;
 	struct rwait *turn_prev, *turn_next;
 	unsigned keep; /* tokens asked for, to keep the hold; 0: it is not to be kept */
 	bool kept;     /* the server said that it is */
@@ -140,16 +141,18 @@ struct redis_backend {
 	struct pl_timer *deadline_timer, *beat_timer, *extra_timer, *grace_timer, *retry_timer;
 	uint64_t beat_pending; /* pl_now() when the unanswered beat was sent; 0: none */
 	uint64_t hellos, syncs;
-	uint64_t beat_sent;		     /* pl_now() when the last answered beat was sent */
-	uint64_t beat_at;		     /* server ms in its answer */
-	uint64_t watch_since;		     /* server ms since when our clock agrees with the server's */
-	uint64_t floor;			     /* highest token seen */
-	bool differed;			     /* the server had another number of our handles, at the last beat */
-	uint64_t told, heard;		     /* server ms of our last beat, as its answer and as our channel have it */
-	uint64_t granted_seen, granted_said; /* grants published to us: received; told by the last beat */
-	unsigned claims;		     /* not answered yet */
-	uint64_t claims_sent;		     /* pl_now() of the hello before them */
+	uint64_t beat_sent;   /* pl_now() when the last answered beat was sent */
+	uint64_t beat_at;     /* server ms in its answer */
+	uint64_t watch_since; /* server ms since when our clock agrees with the server's */
+	uint64_t floor;	      /* highest token seen */
+	bool differed;	      /* the server had another number of our handles, at the last beat */
+	uint64_t told, heard; /* server ms of our last beat, as its answer and as our channel have it */
+	/* grants published to us: received; told by the last beat; received when that beat's message came */
+	uint64_t granted_seen, granted_said, granted_heard;
+	unsigned claims;      /* not answered yet */
+	uint64_t claims_sent; /* pl_now() of the hello before them */
 	uint64_t seq, handle;
+	uint64_t answered; /* seq of the last acquire that was answered, or failed */
 	struct rname *names;
 	struct rhold *holds;
 	struct rhold *idle;   /* by handle too; not among holds */
@@ -157,7 +160,7 @@ struct redis_backend {
 	struct rwarm *warm;   /* names given back lately */
 	struct ragain *again; /* utlist DL: what waits for a mount that was asked for what it keeps */
 	struct pl_timer *stale_timer, *idle_timer;
-	uint64_t wanted_seen, wanted_said; /* times we were asked for what we keep: received; told by the last beat */
+	uint64_t wanted_seen, wanted_said, wanted_heard; /* the same: times we were asked for what we keep */
 	struct rwait *waits;
 	unsigned n_turns;	/* of those, waiting here */
 	struct rname *turning;	/* utlist DL by turning_prev: names with such */
@@ -243,6 +246,8 @@ void lease_set(struct redis_backend *b, uint64_t sent);
 /* Does the server's clock agree with ours since the last beat? If not, or anew, we
  * cannot vouch for anything that was before. */
 void lease_compare_clocks(struct redis_backend *b, uint64_t server_ms, uint64_t sent, bool anew);
+/* Were messages lost, by what the last beat and its own message say? Then what they may have said is asked for. */
+void lease_compare_messages(struct redis_backend *b);
 /* WAITs for the replicas that must have a lease. As wire_command. */
 int lease_replicas(struct redis_backend *b, enum wire_lane lane, wire_cb cb, void *arg);
 /* Heartbeats from here on. */
@@ -325,6 +330,8 @@ void lock_contended(struct redis_backend *b, const char *kn, bool yes, bool by_o
 bool turn_wait(struct rwait *w);
 /* It waits here no more. */
 void turn_leave(struct rwait *w);
+/* The server has answered: those who wait here know that they do. */
+void turns_tell(struct rname *n);
 /* A hold is about to be given back: true when the next one here has it now. */
 bool turn_pass(struct rhold *h);
 /* This mount has this name no more: the next one here asks for it, unless one has already. */
@@ -359,6 +366,8 @@ void rwait_fail(struct rwait *w, int err);
 void rwait_finish(struct rwait *w, int err, struct lk_hold *hold);
 /* Into the queue, or whatever the server makes of it. 0 or negative errno. */
 int rwait_enter(struct rwait *w);
+/* Tells whoever asked that it waits; once. In the order of asking. */
+void rwait_tell(struct rwait *w);
 /* To the server. It may end at once. */
 void rwait_send(struct rwait *w);
 /* convert.c: the request is about a hold that we have. 0 or negative errno. */

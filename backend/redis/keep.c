@@ -133,7 +133,7 @@ static void on_noted(void *arg, int err, const redisReply *reply)
 			h->n_tokens = h->block = t->want;
 		}
 		/* In case that the message was lost. */
-		if (strcmp(word, "OK") == 0 && reply_num(reply, 2) && h->name && !h->idle_since && !h->pub.contended)
+		if (strcmp(word, "OK") == 0 && reply_num(reply, 2) && h->name && !h->pub.contended)
 			lock_contended(b, h->name->kn, true, true);
 	}
 	free(t);

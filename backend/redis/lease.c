@@ -228,6 +228,22 @@ static void on_extra(void *arg)
 		send_beat(b);
 }
 
+/* Messages come in order: when that of a heartbeat is here, so is all that the server told us before. */
+void lease_compare_messages(struct redis_backend *b)
+{
+	if (!b->told || b->told != b->heard)
+		return;
+	if (b->granted_said > b->granted_heard)
+		session_sync(b);
+	if (b->wanted_said > b->wanted_heard)
+		keep_doubt(b);
+	/* More than were told: counted twice, around a hello or a sync. */
+	b->granted_seen += b->granted_said - b->granted_heard;
+	b->wanted_seen += b->wanted_said - b->wanted_heard;
+	b->granted_heard = b->granted_said;
+	b->wanted_heard = b->wanted_said;
+}
+
 static void beat_news(struct redis_backend *b, const redisReply *reply)
 {
 	uint64_t said = reply_num(reply, 2), next = reply_num(reply, 4) * PL_MS;
@@ -235,9 +251,6 @@ static void beat_news(struct redis_backend *b, const redisReply *reply)
 	bool differs;
 	size_t i;
 
-	/* A grant told at the beat before, and still not here: the message was lost. */
-	if (b->granted_said > b->granted_seen)
-		session_sync(b);
 	b->granted_said = said;
 	if (reply_num(reply, 3) != b->namespaces_version)
 		ns_refresh(b);
@@ -248,12 +261,8 @@ static void beat_news(struct redis_backend *b, const redisReply *reply)
 	if (differs && b->differed)
 		session_sync(b);
 	b->differed = differs;
-	/* Asked for what we keep at the beat before, and not heard of: the message was lost. */
-	if (b->wanted_said > b->wanted_seen) {
-		keep_doubt(b);
-		b->wanted_seen = b->wanted_said;
-	}
 	b->wanted_said = reply_num(reply, 6);
+	lease_compare_messages(b);
 	for (i = 7; i < reply->elements; i++) {
 		h = rhold_find(b, reply_num(reply, i));
 		if (h)

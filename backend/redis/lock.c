@@ -72,8 +72,11 @@ void rwait_finish(struct rwait *w, int err, struct lk_hold *hold)
 		w->name = NULL;
 		if (n->leader == w) {
 			n->leader = NULL;
+			n->n_waits++; /* so it stays */
 			if (err && !b->stopping)
 				turn_lead(b, n);
+			turns_tell(n);
+			n->n_waits--;
 		}
 		rname_settle(b, n);
 	}
@@ -131,17 +134,22 @@ void rwait_granted(struct rwait *w, const char *record, bool contended)
 	}
 }
 
-void rwait_queued(struct rwait *w)
+void rwait_tell(struct rwait *w)
 {
-	pl_timer_stop(w->b->base.loop, w->unavailable);
-	w->unavailable = NULL;
-	w->queued = true;
 	if (w->req->waiting || w->b->stopping)
 		return;
 	w->req->waiting = true;
 	w->b->base.counters.waiting++;
 	if (w->req->queued)
 		w->req->queued(w->req);
+}
+
+void rwait_queued(struct rwait *w)
+{
+	pl_timer_stop(w->b->base.loop, w->unavailable);
+	w->unavailable = NULL;
+	w->queued = true;
+	rwait_tell(w);
 }
 
 static void on_unavailable(void *arg)
@@ -184,9 +192,11 @@ static void answered(struct rwait *w, const redisReply *reply, const char *word)
 		rwait_granted(w, reply_str(reply, 1), *reply_str(reply, 2) == '1' || w->name->wanted >= w->sent);
 	} else if (strcmp(word, "WAIT") == 0) {
 		w->ticket = reply_num(reply, 1);
-		if (!w->name->holds) /* somebody else's */
-			turns_enter(w->name);
 		rwait_queued(w);
+		if (w->name->holds)
+			turns_tell(w->name);
+		else /* somebody else's */
+			turns_enter(w->name);
 	} else {
 		err = script_errno(word);
 		if (err == -EAGAIN && w->full && !w->req->try_only) {
@@ -212,6 +222,7 @@ static void on_acquire(void *arg, int err, const redisReply *reply)
 	struct rwait *w = rwait_find(b, a->handle);
 	const char *word = err ? "" : script_word(b, reply);
 
+	b->answered = a->sent;
 	/* script_word may have begun a new session: then nothing of this counts. */
 	if (!w || a->generation != b->generation || w->sent != a->sent || w->finished) {
 		free(a);
@@ -241,10 +252,16 @@ void rwait_send(struct rwait *w)
 		return;
 	}
 	record_who(b, &req->owner, who);
-	turn_leave(w);
-	if (req->mode == LK_EXCLUSIVE && !req->try_only && !w->full)
+	/* The handles that the server should know are those given before it was asked (sync). */
+	if (w->turn) {
+		turn_leave(w);
+		HASH_DEL(b->waits, w);
+		w->handle = ++b->handle;
+		HASH_ADD(hh, b->waits, handle, sizeof(w->handle), w);
+	}
+	if (!req->try_only && !w->full)
 		w->name->leader = w;
-	w->sent = ++b->seq;
+	w->sent = w->name->asked = ++b->seq;
 	a->b = b;
 	a->handle = w->handle;
 	a->sent = w->sent;
@@ -298,6 +315,7 @@ int rwait_enter(struct rwait *w)
 	struct redis_backend *b = w->b;
 	const struct lk_request *req = w->req;
 	struct rname *n = req->file ? rname_get(b, 'F', req->file->ln) : rname_get(b, kind_char(req->kind), req->name);
+	char lock[LK_NAME_MAX + 2];
 
 	if (!n)
 		return -ENOLCK;
@@ -307,7 +325,7 @@ int rwait_enter(struct rwait *w)
 		return 0;
 	}
 	/* It may have the lock if that is free, but not wait for it. */
-	w->full = b->config.max_waiters && b->base.counters.waiting + b->n_turns >= b->config.max_waiters;
+	w->full = b->config.max_waiters && b->base.counters.waiting >= b->config.max_waiters;
 	if (req->mode == LK_EXCLUSIVE && !req->convert)
 		w->keep = keep_wish(b, n->kn);
 	w->name = n;
@@ -316,6 +334,10 @@ int rwait_enter(struct rwait *w)
 	if (turn_wait(w))
 		return 0;
 	turns_enter(n); /* before it */
+	if (req->file) {
+		snprintf(lock, sizeof(lock), "L%s", req->file->ln);
+		turns_enter_kn(b, lock); /* the same lock, by its other door */
+	}
 	if (b->state == SESSION_UP)
 		rwait_send(w);
 	else
@@ -360,7 +382,7 @@ void lock_resend(struct redis_backend *b)
 
 	releases_resend(b);
 	HASH_ITER(hh, b->waits, w, wtmp) {
-		if (!w->queued && !w->sent && !w->turn)
+		if (!w->queued && !w->sent && !w->turn && !w->finished)
 			rwait_send(w);
 	}
 }

@@ -67,7 +67,7 @@ function ops.acq(handle, kn, mode, lo, hi, try, ticket, who, keep)
 	call('HSET', I(sid), handle, kn)
 	call('ZADD', Q(kn), int(ticket), member)
 	if call('ZCARD', Q(kn)) == 1 then
-		contention(kn, 'w')
+		contention(kn, 'w', member)
 	end
 	return { 'WAIT', int(ticket) }
 end
@@ -140,7 +140,7 @@ function ops.note(handle, kn, state, want, token, since, who)
 		call('HSET', K(), kn, state .. ' ' .. member)
 	end
 	local next = call('ZRANGE', Q(kn), 0, 0)[1]
-	local wanted = next and split(next) ~= sid and '1' or '0'
+	local wanted = next and (split(next) ~= sid or known_as(kn, next) ~= kn) and '1' or '0'
 	if want == '0' then
 		return { 'OK', '0', wanted }
 	end

@@ -60,6 +60,9 @@ static void on_party(struct redis_backend *b, char what, char *rest)
 		return;
 	if (what == 'b') {
 		b->heard = number;
+		b->granted_heard = b->granted_seen;
+		b->wanted_heard = b->wanted_seen;
+		lease_compare_messages(b);
 		return;
 	}
 	range = rrange_find(b, number);

@@ -96,7 +96,7 @@ static void sync_missing(struct redis_backend *b, uint64_t seq)
 			rhold_lose(h, true);
 	}
 	HASH_ITER(hh, b->waits, w, wtmp) {
-		if (w->queued && w->handle <= seq && w->synced != b->syncs) {
+		if (w->queued && w->handle <= seq && w->synced != b->syncs && !w->finished) {
 			w->queued = false;
 			rwait_send(w);
 		}
@@ -441,6 +441,7 @@ void session_down(struct redis_backend *b)
 	lease_disarm(b, &b->extra_timer);
 	lease_disarm(b, &b->grace_timer);
 	lease_disarm(b, &b->retry_timer);
+	turns_enter_kn(b, NULL); /* the next connection finds all of them in the order in which they came */
 	lock_down(b);
 	ranges_down(b);
 	again_run(b); /* what has no answer when the connection ends fails */

@@ -45,6 +45,12 @@ static unsigned at_server(const struct rname *n)
 	return n->n_waits - n->n_turns;
 }
 
+/* Has somebody here asked the server, that has not answered? Answers come in the order of the questions. */
+static bool is_asked(const struct redis_backend *b, const struct rname *n)
+{
+	return n->asked > b->answered;
+}
+
 /* Is the lock this mount's, or on its way to it? If somebody waits for it at the server, some of ours do. */
 static bool is_here(const struct redis_backend *b, const struct rname *n, unsigned others)
 {
@@ -54,7 +60,8 @@ static bool is_here(const struct redis_backend *b, const struct rname *n, unsign
 		return !h->next && h->pub.mode == LK_EXCLUSIVE && (!h->pub.contended || others > 0);
 	if (others > 0 && n->given && pl_now(b->base.loop) - n->given < TURN_TIME)
 		return true;
-	return others == 1 && n->leader && n->leader->sent && !n->leader->queued;
+	return others == 1 && n->leader && n->leader->sent && !n->leader->queued &&
+	       n->leader->req->mode == LK_EXCLUSIVE;
 }
 
 bool turn_wait(struct rwait *w)
@@ -73,6 +80,7 @@ bool turn_wait(struct rwait *w)
 	DL_APPEND2(n->turns, w, turn_prev, turn_next);
 	n->n_turns++;
 	b->n_turns++;
+	turns_tell(n);
 	return true;
 }
 
@@ -88,6 +96,17 @@ void turn_leave(struct rwait *w)
 	w->b->n_turns--;
 	if (!n->turns)
 		DL_DELETE2(w->b->turning, n, turning_prev, turning_next);
+}
+
+void turns_tell(struct rname *n)
+{
+	struct rwait *w;
+
+	/* Those before them are told first. */
+	if (!n->turns || is_asked(n->turns->b, n))
+		return;
+	DL_FOREACH2(n->turns, w, turn_next)
+		rwait_tell(w);
 }
 
 bool turn_pass(struct rhold *h)

@@ -190,6 +190,36 @@ def check_freed(died, freed):
     assert TTL - TTL / 4 - 0.1 <= freed - died <= TTL + 0.5, freed - died
 
 
+def test_lost_grant_among_others(redis, mounts, clients, resp_proxies):
+    """The next heartbeat finds it, though other grants come all the time."""
+    server = redis()
+    server.settle("slow", 4000)
+    proxy = resp_proxies(server.port)
+    opts = "prefix=slow,ttl=4s"
+    one, two = mounts(proxy.url(), opts=opts), mounts(server.url(), opts=opts)
+    a, b, *busy = clients(4)
+    for c, m in zip(busy, (one, two)):
+        c.start("spin", os.fsencode(m.lock("busy")).hex(), os.O_RDWR, 100_000_000)
+    fd = b.hold(two.lock("job"))
+    a.open(one.lock("job"))
+    two.wait_waiting("job", a)
+    lost, others = [], []
+
+    def rule(_when, op, raw, _link):
+        if op == "message" and b"\r\ng " in raw:
+            mine = b" %d %d " % (a.pid, a.pid) in raw
+            (lost if mine else others).append(raw)
+            return None if mine and len(lost) == 1 else raw
+        return raw
+
+    proxy.rule = rule
+    start = time.monotonic()
+    b.close(fd)
+    a.close(a.wait(5.0))
+    assert time.monotonic() - start < 2.0
+    assert lost and len(others) > 20, (len(lost), len(others))
+
+
 def test_death_of_a_mount(old_two, clients):
     a, b, other = clients(3)
     one, two = old_two
