@@ -286,6 +286,18 @@ static bool is_newer(const struct gather *g, const struct wanted *w, uint64_t be
 	       (uint64_t)st.stx_btime.tv_sec * PL_SEC + st.stx_btime.tv_nsec + FILE_TICK >= begun;
 }
 
+/* A flock that cannot stand beside what is held here, of a list that may be older: it was given up since. */
+static bool is_past(const struct gather *g, const struct flocked *f)
+{
+	size_t i;
+
+	for (i = 0; one_name(g) && !f->waits && i < g->n_holders; i++) {
+		if (g->holders[i].here && (f->mode == LK_EXCLUSIVE || g->holders[i].mode == LK_EXCLUSIVE))
+			return true;
+	}
+	return false;
+}
+
 /* late: who asks did so after the list was begun. */
 static void match(const struct table *t, struct gather *g, bool late)
 {
@@ -307,7 +319,7 @@ static void match(const struct table *t, struct gather *g, bool late)
 	}
 	for (i = 0; all && i < t->n; i++) {
 		w = is_mount(g, t->list[i].pid) ? NULL : find_wanted(all, t->list[i].inode);
-		if (w && w->name && !(late && is_newer(g, w, t->begun)))
+		if (w && w->name && !(late && (is_newer(g, w, t->begun) || is_past(g, &t->list[i]))))
 			add_party(g, &t->list[i], w->name, w->slot);
 	}
 	HASH_ITER(hh, all, w, tmp) {

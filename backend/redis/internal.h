@@ -39,6 +39,7 @@ struct rname {
 	struct rhold *holds; /* utlist DL */
 	struct rhold *idle;  /* or NULL: held, and given back here */
 	unsigned n_waits;
+	unsigned pins;	     /* it stays for as long as somebody here works on it */
 	struct rwait *turns; /* utlist DL by turn_prev: those of them who wait here (turns.c) */
 	unsigned n_turns;
 	struct pl_timer *turn_timer; /* started by the first of them */
@@ -79,6 +80,7 @@ struct rwait {
 	struct redis_backend *b;
 	struct rname *name;
 	uint64_t handle;
+	uint64_t came;	 /* its first handle: they are served in this order */
 	uint64_t ticket; /* place in the queue, kept through everything; 0: none yet */
 	uint64_t sent;	 /* b->seq when last sent; 0: to be sent */
 	bool queued;	 /* the server has said so */
@@ -280,7 +282,7 @@ void rname_settle(struct redis_backend *b, struct rname *n);
 /* Used by somebody, or waited for? */
 static inline bool rname_used(const struct rname *n)
 {
-	return n->holds || n->n_waits;
+	return n->holds || n->n_waits || n->pins;
 }
 /* The hold that ends this wait. NULL: garbage, or no memory. */
 struct rhold *rhold_new(struct rwait *w, const char *record, bool contended);
@@ -330,8 +332,9 @@ void lock_contended(struct redis_backend *b, const char *kn, bool yes, bool by_o
 bool turn_wait(struct rwait *w);
 /* It waits here no more. */
 void turn_leave(struct rwait *w);
-/* The server has answered: those who wait here know that they do. */
+/* The server has answered those before them (or the acquire that was sent as that): they know that they wait. */
 void turns_tell(struct rname *n);
+void turns_answered(struct redis_backend *b, uint64_t sent);
 /* A hold is about to be given back: true when the next one here has it now. */
 bool turn_pass(struct rhold *h);
 /* This mount has this name no more: the next one here asks for it, unless one has already. */

@@ -72,11 +72,11 @@ void rwait_finish(struct rwait *w, int err, struct lk_hold *hold)
 		w->name = NULL;
 		if (n->leader == w) {
 			n->leader = NULL;
-			n->n_waits++; /* so it stays */
+			n->pins++;
 			if (err && !b->stopping)
 				turn_lead(b, n);
 			turns_tell(n);
-			n->n_waits--;
+			n->pins--;
 		}
 		rname_settle(b, n);
 	}
@@ -221,15 +221,15 @@ static void on_acquire(void *arg, int err, const redisReply *reply)
 	struct redis_backend *b = a->b;
 	struct rwait *w = rwait_find(b, a->handle);
 	const char *word = err ? "" : script_word(b, reply);
-
-	b->answered = a->sent;
+	uint64_t sent = a->sent;
 	/* script_word may have begun a new session: then nothing of this counts. */
-	if (!w || a->generation != b->generation || w->sent != a->sent || w->finished) {
-		free(a);
-		return;
-	}
+	bool counts = w && a->generation == b->generation && w->sent == sent && !w->finished;
+
 	free(a);
-	if (err == -EHOSTDOWN) {
+	b->answered = sent;
+	if (!counts) {
+		;
+	} else if (err == -EHOSTDOWN) {
 		w->sent = 0;
 		retry_soon(b);
 	} else if (err) {
@@ -237,6 +237,7 @@ static void on_acquire(void *arg, int err, const redisReply *reply)
 	} else {
 		answered(w, reply, word);
 	}
+	turns_answered(b, sent);
 }
 
 void rwait_send(struct rwait *w)
@@ -329,7 +330,7 @@ int rwait_enter(struct rwait *w)
 	if (req->mode == LK_EXCLUSIVE && !req->convert)
 		w->keep = keep_wish(b, n->kn);
 	w->name = n;
-	w->handle = ++b->handle;
+	w->handle = w->came = ++b->handle;
 	HASH_ADD(hh, b->waits, handle, sizeof(w->handle), w);
 	if (turn_wait(w))
 		return 0;
@@ -376,11 +377,17 @@ int rb_acquire(struct lk_backend *base, struct lk_request *req)
 
 /* --- connection --- */
 
+static int by_coming(const struct rwait *a, const struct rwait *b)
+{
+	return a->came < b->came ? -1 : a->came > b->came;
+}
+
 void lock_resend(struct redis_backend *b)
 {
 	struct rwait *w, *wtmp;
 
 	releases_resend(b);
+	HASH_SORT(b->waits, by_coming);
 	HASH_ITER(hh, b->waits, w, wtmp) {
 		if (!w->queued && !w->sent && !w->turn && !w->finished)
 			rwait_send(w);

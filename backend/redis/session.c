@@ -112,7 +112,6 @@ static void on_sync(void *arg, int err, const redisReply *reply)
 	size_t i;
 
 	if (err == 0 && s->generation == b->generation && strcmp(script_word(b, reply), "OK") == 0) {
-		b->granted_seen = reply_num(reply, 1);
 		b->syncs++;
 		for (i = 2; i + 2 < reply->elements; i += 3)
 			sync_entry(b, reply_str(reply, i), reply_str(reply, i + 1), reply_str(reply, i + 2));
@@ -219,7 +218,7 @@ static void refused_hello(struct redis_backend *b, int err, const redisReply *re
 /* An answered hello. */
 struct greeting {
 	struct redis_backend *b;
-	uint64_t seq, sent, server_ms, grace, wanted;
+	uint64_t seq, sent, server_ms, grace, granted, wanted;
 	bool known;
 	char inc[INC_MAX];
 };
@@ -252,9 +251,8 @@ static void begin(const struct greeting *t)
 	if (renewed || !t->known) {
 		drop_waiters_places(b);
 		releases_drop(b);
-		b->granted_seen = 0;
 	}
-	b->granted_said = b->granted_seen;
+	b->granted_seen = b->granted_said = t->granted;
 	b->wanted_seen = b->wanted_said = t->wanted;
 	if (renewed || !t->known)
 		keep_lost(b);
@@ -348,6 +346,7 @@ static void on_hello(void *arg, int err, const redisReply *reply)
 	t->server_ms = reply_num(reply, 2);
 	t->known = reply_num(reply, 3) == 1;
 	t->grace = reply_num(reply, 4) * PL_MS;
+	t->granted = reply_num(reply, 5);
 	t->wanted = reply_num(reply, 7);
 	/* Nor does a hello give a lease before it is as safe as a heartbeat. */
 	if (b->replicas) {

@@ -48,7 +48,7 @@ static unsigned at_server(const struct rname *n)
 /* Has somebody here asked the server, that has not answered? Answers come in the order of the questions. */
 static bool is_asked(const struct redis_backend *b, const struct rname *n)
 {
-	return n->asked > b->answered;
+	return n->asked > b->answered || (n->leader && !n->leader->req->waiting);
 }
 
 /* Is the lock this mount's, or on its way to it? If somebody waits for it at the server, some of ours do. */
@@ -109,6 +109,16 @@ void turns_tell(struct rname *n)
 		rwait_tell(w);
 }
 
+void turns_answered(struct redis_backend *b, uint64_t sent)
+{
+	struct rname *n;
+
+	DL_FOREACH2(b->turning, n, turning_next) {
+		if (n->asked == sent)
+			turns_tell(n);
+	}
+}
+
 bool turn_pass(struct rhold *h)
 {
 	struct rname *n = h->name;
@@ -139,13 +149,14 @@ void turns_enter(struct rname *n)
 	if (!n->turns)
 		return;
 	b = n->turns->b;
-	n->n_waits++; /* so it stays */
+	n->pins++;
 	while ((w = n->turns) != NULL) {
-		turn_leave(w);
 		if (b->state == SESSION_UP)
-			rwait_send(w);
+			rwait_send(w); /* which takes it out */
+		else
+			turn_leave(w);
 	}
-	n->n_waits--;
+	n->pins--;
 	rname_settle(b, n);
 }
 

@@ -60,6 +60,23 @@ def test_all_of_them_are_seen_by_another_mount(mounts, hold, client):
 
 
 @pytest.mark.file_only
+def test_a_program_outside_that_has_given_it_up_is_not_shown(mount, hold, client):
+    """Though the list that has it is used for a while."""
+    hold(mount, 2500)
+    c = client()
+    mount.put("job", b"value")
+    for _ in range(20):
+        with open(os.path.join(mount.dir, "locks/job"), "rb") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            c.open(mount.lock("job"))
+            mount.wait_waiting("job", c)
+            wait_until(lambda: mount.holder_pids("job") == [os.getpid()])
+        fd = c.wait()
+        assert mount.holder_pids("job") == [c.pid]
+        c.close(fd)
+
+
+@pytest.mark.file_only
 def test_a_program_outside_is_found_among_them(mount, hold):
     """Their flocks make the kernel's list so long that it is read beside the loop."""
     hold(mount, 2500)
