@@ -283,7 +283,7 @@ def test_mount_ends_during(pair, client, op):
     assert one.wait_end() == 0
     if op == "wr":
         assert two.get("job") == b"value"
-    assert two.can_lock("job")
+    wait_until(lambda: two.can_lock("job"), TTL / 2)
 
 
 def lanes(proxy):
