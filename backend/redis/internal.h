@@ -164,8 +164,7 @@ struct redis_backend {
 	struct pl_timer *stale_timer, *idle_timer;
 	uint64_t wanted_seen, wanted_said, wanted_heard; /* the same: times we were asked for what we keep */
 	struct rwait *waits;
-	unsigned n_turns;	/* of those, waiting here */
-	struct rname *turning;	/* utlist DL by turning_prev: names with such */
+	struct rname *turning;	/* utlist DL by turning_prev: names with some who wait here */
 	struct rwait *finished; /* utlist DL: decided, but not yet told */
 	struct rhold *lost;	/* utlist DL: not held any more, and not yet released */
 	struct rrelease *releases;
@@ -284,6 +283,11 @@ static inline bool rname_used(const struct rname *n)
 {
 	return n->holds || n->n_waits || n->pins;
 }
+/* How many of ours wait that the server was asked for. */
+static inline unsigned rname_at_server(const struct rname *n)
+{
+	return n->n_waits - n->n_turns;
+}
 /* The hold that ends this wait. NULL: garbage, or no memory. */
 struct rhold *rhold_new(struct rwait *w, const char *record, bool contended);
 /* Those that the server has not confirmed. */
@@ -339,9 +343,12 @@ void turns_answered(struct redis_backend *b, uint64_t sent);
 bool turn_pass(struct rhold *h);
 /* This mount has this name no more: the next one here asks for it, unless one has already. */
 void turn_lead(struct redis_backend *b, struct rname *n);
-/* Those who wait here for this name, or for any (NULL), wait at the server from now on. */
+/* Those who wait here for this name, or for any, wait at the server from now on. */
 void turns_enter(struct rname *n);
-void turns_enter_kn(struct redis_backend *b, const char *kn);
+void turns_enter_name(struct redis_backend *b, char kind, const char *name);
+void turns_enter_all(struct redis_backend *b);
+/* How many of b->waits do not. */
+unsigned turns_count(const struct redis_backend *b);
 
 /* --- again.c --- */
 /* Runs it when told, or in a moment. */

@@ -357,7 +357,7 @@ bool keep_put(struct rhold *h)
 		w = warm_get(b, n->kn);
 		if (w && h->kept)
 			w->tokens = h->n_tokens ? TOKENS_FIRST : more_than(h->block);
-		if (h->pub.contended && n->n_waits == n->n_turns) /* not by ours */
+		if (h->pub.contended && rname_at_server(n) == 0) /* not by ours */
 			keep_wanted(b, n->kn);
 	}
 	if (!is_ours(h) || n->n_waits || HASH_COUNT(b->idle) >= IDLE_MAX)

@@ -246,18 +246,18 @@ void lease_compare_messages(struct redis_backend *b)
 
 static void beat_news(struct redis_backend *b, const redisReply *reply)
 {
-	uint64_t said = reply_num(reply, 2), next = reply_num(reply, 4) * PL_MS;
+	uint64_t next = reply_num(reply, 4) * PL_MS;
 	struct rhold *h;
 	bool differs;
 	size_t i;
 
-	b->granted_said = said;
+	b->granted_said = reply_num(reply, 2);
 	if (reply_num(reply, 3) != b->namespaces_version)
 		ns_refresh(b);
 	/* Another number of entries at the server than here, twice running: of calls whose
 	 * answer was lost, say. Under load it differs now and then by what is on its way. */
 	differs = reply_num(reply, 5) !=
-		  HASH_COUNT(b->holds) + HASH_COUNT(b->idle) + HASH_COUNT(b->waits) - b->n_turns + b->ranges_queued;
+		  HASH_COUNT(b->holds) + HASH_COUNT(b->idle) + HASH_COUNT(b->waits) - turns_count(b) + b->ranges_queued;
 	if (differs && b->differed)
 		session_sync(b);
 	b->differed = differs;

@@ -128,7 +128,7 @@ void rwait_granted(struct rwait *w, const char *record, bool contended)
 	else
 		rwait_fail(w, -ENOLCK);
 	/* Who waits behind it at the server is of another mount, then. */
-	if (h && contended && h->name->n_waits == h->name->n_turns) {
+	if (h && contended && rname_at_server(h->name) == 0) {
 		keep_wanted(b, h->name->kn);
 		turns_enter(h->name);
 	}
@@ -174,16 +174,14 @@ static void begin_unavailable(struct rwait *w)
 		rwait_fail(w, -EHOSTDOWN);
 }
 
-static void answered(struct rwait *w, const redisReply *reply, const char *word)
+static void answered(struct rwait *w, int err, const redisReply *reply, const char *word)
 {
-	int err;
-
-	if (script_again(word)) {
+	if (err == -EHOSTDOWN || script_again(word)) {
 		w->sent = 0;
 		retry_soon(w->b); /* or asked again after the hello */
-		return;
-	}
-	if (strcmp(word, "AGAIN") == 0) {
+	} else if (err) {
+		rwait_fail(w, err == -ENOSPC ? -ENOLCK : err);
+	} else if (strcmp(word, "AGAIN") == 0) {
 		w->sent = 0; /* nothing is at the server */
 		again_later(&w->again);
 	} else if (strcmp(word, "OK") == 0) {
@@ -221,23 +219,13 @@ static void on_acquire(void *arg, int err, const redisReply *reply)
 	struct redis_backend *b = a->b;
 	struct rwait *w = rwait_find(b, a->handle);
 	const char *word = err ? "" : script_word(b, reply);
-	uint64_t sent = a->sent;
-	/* script_word may have begun a new session: then nothing of this counts. */
-	bool counts = w && a->generation == b->generation && w->sent == sent && !w->finished;
 
+	b->answered = a->sent;
+	/* script_word may have begun a new session: then nothing of this counts. */
+	if (w && a->generation == b->generation && w->sent == a->sent && !w->finished)
+		answered(w, err, reply, word);
+	turns_answered(b, a->sent);
 	free(a);
-	b->answered = sent;
-	if (!counts) {
-		;
-	} else if (err == -EHOSTDOWN) {
-		w->sent = 0;
-		retry_soon(b);
-	} else if (err) {
-		rwait_fail(w, err == -ENOSPC ? -ENOLCK : err);
-	} else {
-		answered(w, reply, word);
-	}
-	turns_answered(b, sent);
 }
 
 void rwait_send(struct rwait *w)
@@ -316,7 +304,6 @@ int rwait_enter(struct rwait *w)
 	struct redis_backend *b = w->b;
 	const struct lk_request *req = w->req;
 	struct rname *n = req->file ? rname_get(b, 'F', req->file->ln) : rname_get(b, kind_char(req->kind), req->name);
-	char lock[LK_NAME_MAX + 2];
 
 	if (!n)
 		return -ENOLCK;
@@ -335,10 +322,8 @@ int rwait_enter(struct rwait *w)
 	if (turn_wait(w))
 		return 0;
 	turns_enter(n); /* before it */
-	if (req->file) {
-		snprintf(lock, sizeof(lock), "L%s", req->file->ln);
-		turns_enter_kn(b, lock); /* the same lock, by its other door */
-	}
+	if (req->file)
+		turns_enter_name(b, 'L', req->file->ln); /* the same lock, by its other door */
 	if (b->state == SESSION_UP)
 		rwait_send(w);
 	else

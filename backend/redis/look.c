@@ -72,9 +72,12 @@ static int ask(struct rlook *l, const char *op, const char *name, wire_cb cb)
 	char kn[LK_NAME_MAX + 2];
 	struct script_call c;
 
-	snprintf(kn, sizeof(kn), "%c%s", kind_char(l->kind), name);
-	turns_enter_kn(b, *name ? kn : NULL);
+	if (*name)
+		turns_enter_name(b, kind_char(l->kind), name);
+	else
+		turns_enter_all(b);
 	keep_tell(b);
+	snprintf(kn, sizeof(kn), "%c%s", kind_char(l->kind), name);
 	script_begin(b, &c, op);
 	script_str(&c, kn);
 	return script_send(b, LANE_COMMANDS, &c, cb, l);

@@ -103,7 +103,7 @@ end
 
 -- What does this session hold and wait for?
 function ops.sync()
-	local answer = { 'OK', call('HGET', M(sid), 'ng') }
+	local answer = { 'OK' }
 	local all = call('HGETALL', I(sid))
 	for i = 1, #all, 2 do
 		answer[#answer + 1] = all[i]

@@ -113,7 +113,7 @@ static void on_sync(void *arg, int err, const redisReply *reply)
 
 	if (err == 0 && s->generation == b->generation && strcmp(script_word(b, reply), "OK") == 0) {
 		b->syncs++;
-		for (i = 2; i + 2 < reply->elements; i += 3)
+		for (i = 1; i + 2 < reply->elements; i += 3)
 			sync_entry(b, reply_str(reply, i), reply_str(reply, i + 1), reply_str(reply, i + 2));
 		sync_missing(b, s->seq);
 	}
@@ -440,7 +440,7 @@ void session_down(struct redis_backend *b)
 	lease_disarm(b, &b->extra_timer);
 	lease_disarm(b, &b->grace_timer);
 	lease_disarm(b, &b->retry_timer);
-	turns_enter_kn(b, NULL); /* the next connection finds all of them in the order in which they came */
+	turns_enter_all(b); /* the next connection finds all of them in the order in which they came */
 	lock_down(b);
 	ranges_down(b);
 	again_run(b); /* what has no answer when the connection ends fails */

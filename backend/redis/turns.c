@@ -40,11 +40,6 @@ static void on_turn(void *arg)
 		turns_enter(n);
 }
 
-static unsigned at_server(const struct rname *n)
-{
-	return n->n_waits - n->n_turns;
-}
-
 /* Has somebody here asked the server, that has not answered? Answers come in the order of the questions. */
 static bool is_asked(const struct redis_backend *b, const struct rname *n)
 {
@@ -71,7 +66,7 @@ bool turn_wait(struct rwait *w)
 	struct rname *n = w->name;
 
 	if (n->kn[0] != 'L' || req->mode != LK_EXCLUSIVE || req->try_only || req->convert || w->full ||
-	    b->state != SESSION_UP || !is_here(b, n, at_server(n) - 1) || keep_is_wanted(b, n->kn) ||
+	    b->state != SESSION_UP || !is_here(b, n, rname_at_server(n) - 1) || keep_is_wanted(b, n->kn) ||
 	    !begin(n, b, TURN_TIME))
 		return false;
 	w->turn = pl_now(b->base.loop);
@@ -79,7 +74,6 @@ bool turn_wait(struct rwait *w)
 		DL_APPEND2(b->turning, n, turning_prev, turning_next);
 	DL_APPEND2(n->turns, w, turn_prev, turn_next);
 	n->n_turns++;
-	b->n_turns++;
 	turns_tell(n);
 	return true;
 }
@@ -93,7 +87,6 @@ void turn_leave(struct rwait *w)
 	w->turn = 0;
 	DL_DELETE2(n->turns, w, turn_prev, turn_next);
 	n->n_turns--;
-	w->b->n_turns--;
 	if (!n->turns)
 		DL_DELETE2(w->b->turning, n, turning_prev, turning_next);
 }
@@ -124,7 +117,7 @@ bool turn_pass(struct rhold *h)
 	struct rname *n = h->name;
 	struct rwait *w = n->turns;
 
-	if (!w || at_server(n) > 0 || !keep_pass(h, w->req))
+	if (!w || rname_at_server(n) > 0 || !keep_pass(h, w->req))
 		return false;
 	rwait_finish(w, 0, &h->pub);
 	return true;
@@ -135,7 +128,7 @@ void turn_lead(struct redis_backend *b, struct rname *n)
 	struct rwait *w = n->turns;
 
 	n->given = pl_now(b->base.loop);
-	if (!w || n->holds || at_server(n) > 0 || w->b->state != SESSION_UP)
+	if (!w || n->holds || rname_at_server(n) > 0 || w->b->state != SESSION_UP)
 		return;
 	w->keep = keep_wish(w->b, n->kn);
 	rwait_send(w);
@@ -160,14 +153,26 @@ void turns_enter(struct rname *n)
 	rname_settle(b, n);
 }
 
-void turns_enter_kn(struct redis_backend *b, const char *kn)
+void turns_enter_name(struct redis_backend *b, char kind, const char *name)
 {
-	struct rname *n = NULL;
+	struct rname *n = rname_find(b, kind, name);
 
-	if (kn)
-		HASH_FIND(hh, b->names, kn, strlen(kn), n);
 	if (n)
 		turns_enter(n);
-	while (!kn && b->turning)
+}
+
+void turns_enter_all(struct redis_backend *b)
+{
+	while (b->turning)
 		turns_enter(b->turning);
+}
+
+unsigned turns_count(const struct redis_backend *b)
+{
+	const struct rname *n;
+	unsigned count = 0;
+
+	DL_FOREACH2(b->turning, n, turning_next)
+		count += n->n_turns;
+	return count;
 }

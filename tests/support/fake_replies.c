@@ -147,7 +147,7 @@ redisReply *right_reply(const char *op)
 		{ "beat", "OK|1000|0|0|60000|0" },
 		{ "acq", "OK|x 0 5 7 host 1 2 3 4 5 sh|0" },
 		{ "conv", "OK|x 0 6 7 host 1 2 3 4 5 sh" },
-		{ "sync", "OK|0" },
+		{ "sync", "OK" },
 		{ "nsget", "OK|1|ns|509 0 0 5" },
 		{ "rd", "OK|abc" },
 		{ "fread", "OK|abc" },
