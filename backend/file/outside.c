@@ -50,7 +50,6 @@ struct reading {
 	uv_work_t work;
 	struct outsiders *o; /* NULL once that is gone */
 	dev_t dev;
-	uint64_t begun;
 	struct table table;
 };
 
@@ -87,8 +86,8 @@ static bool parse_line(const char *line, struct flocked *f)
 	return true;
 }
 
-/* The flocks on that file system, but for our own. */
-static void read_locks(dev_t dev, uint64_t begun, struct table *t)
+/* The flocks on that file system, but for our own, into an empty table. */
+static void read_locks(dev_t dev, struct table *t)
 {
 	FILE *file = fopen("/proc/locks", "re");
 	struct flocked *more, f;
@@ -96,8 +95,6 @@ static void read_locks(dev_t dev, uint64_t begun, struct table *t)
 	size_t cap = 0;
 	pid_t us = getpid();
 
-	memset(t, 0, sizeof(*t));
-	t->begun = begun;
 	if (!file)
 		return;
 	/* As much by one read(2) as the kernel gives: stdio would take a fourth of it. */
@@ -255,10 +252,14 @@ static void consider(const struct gather *g, struct wanted *all, const char *ns,
 	}
 }
 
+static int folder_of(const struct gather *g)
+{
+	return g->kind == LK_LOCK ? g->b->store.locks : g->b->store.sems;
+}
+
 static void walk(const struct gather *g, struct wanted *all, const char *ns, unsigned depth)
 {
-	int at = g->kind == LK_LOCK ? g->b->store.locks : g->b->store.sems;
-	DIR *d = store_opendir(at, *ns ? ns : ".");
+	DIR *d = store_opendir(folder_of(g), *ns ? ns : ".");
 	struct dirent *e;
 
 	if (!d)
@@ -279,9 +280,8 @@ static bool one_name(const struct gather *g)
 static bool is_newer(const struct gather *g, const struct wanted *w, uint64_t begun)
 {
 	struct statx st;
-	int at = g->kind == LK_LOCK ? g->b->store.locks : g->b->store.sems;
 
-	return statx(at, w->path ? w->path : w->name, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &st) == 0 &&
+	return statx(folder_of(g), w->path ? w->path : w->name, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &st) == 0 &&
 	       (st.stx_mask & STATX_BTIME) &&
 	       (uint64_t)st.stx_btime.tv_sec * PL_SEC + st.stx_btime.tv_nsec + FILE_TICK >= begun;
 }
@@ -344,7 +344,7 @@ static void read_work(uv_work_t *work)
 {
 	struct reading *r = work->data;
 
-	read_locks(r->dev, r->begun, &r->table);
+	read_locks(r->dev, &r->table);
 }
 
 static void read_after(uv_work_t *work, int status)
@@ -380,7 +380,7 @@ static bool start_reading(struct outsiders *o)
 		return false;
 	r->o = o;
 	r->dev = o->b->store.locks_id.st_dev;
-	r->begun = pl_wall(o->b->base.loop);
+	r->table.begun = pl_wall(o->b->base.loop);
 	r->work.data = r;
 	if (uv_queue_work(pl_loop_uv(o->b->base.loop), &r->work, read_work, read_after) != 0) {
 		free(r);
@@ -416,7 +416,7 @@ void gather_outside(struct gather *g, void (*done)(void *arg), void (*drop)(void
 	struct outsiders *o = g->b->outsiders;
 	uint64_t now = pl_now(g->b->base.loop);
 	bool late = true;
-	struct table t;
+	struct table t = { .begun = pl_wall(g->b->base.loop) };
 	struct stat st;
 
 	if (one_name(g) && store_stat(g->b->store.locks, g->name, &st) < 0) {
@@ -426,7 +426,7 @@ void gather_outside(struct gather *g, void (*done)(void *arg), void (*drop)(void
 	if (o->table.lines <= LONG || o->reading || now - o->read_at > REUSE * o->cost) {
 		if (o->table.lines > LONG && ask_worker(o, g, done, drop, arg))
 			return;
-		read_locks(g->b->store.locks_id.st_dev, pl_wall(g->b->base.loop), &t);
+		read_locks(g->b->store.locks_id.st_dev, &t);
 		keep(o, &t, now);
 		late = false;
 	}

@@ -14,20 +14,22 @@
 #include <unistd.h>
 #include <utlist.h>
 
-bool peer_alive(struct peers *p, const char *lock_name)
+bool peer_alive(struct peers *p, const char *id)
 {
-	int fd = openat(p->b->store.mounts, lock_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	char sock[64];
+	char lock[64], sock[64];
+	int fd;
 
+	snprintf(lock, sizeof(lock), "%s.lock", id);
+	fd = openat(p->b->store.mounts, lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return false;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		close(fd);
 		return errno == EWOULDBLOCK;
 	}
-	snprintf(sock, sizeof(sock), "%.*s.sock", (int)(strlen(lock_name) - 5), lock_name);
+	snprintf(sock, sizeof(sock), "%s.sock", id);
 	unlinkat(p->b->store.mounts, sock, 0);
-	unlinkat(p->b->store.mounts, lock_name, 0);
+	unlinkat(p->b->store.mounts, lock, 0);
 	close(fd);
 	return false;
 }
@@ -41,10 +43,8 @@ struct each {
 static void each_mount(void *arg, const char *id)
 {
 	const struct each *e = arg;
-	char lock[64];
 
-	snprintf(lock, sizeof(lock), "%s.lock", id);
-	if (strcmp(id, e->p->b->id) != 0 && peer_alive(e->p, lock))
+	if (strcmp(id, e->p->b->id) != 0 && peer_alive(e->p, id))
 		e->fn(e->p, id, e->arg);
 }
 

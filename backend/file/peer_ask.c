@@ -225,7 +225,7 @@ void peers_range(struct peers *p, const struct peer_range *range, peers_told_pid
 int peers_tell(struct peers *p, const char *op, const char *id, lk_done_cb cb, void *arg)
 {
 	const char *slash = strchr(id, '/');
-	char mount[MOUNT_ID_SIZE], lock[56], *end;
+	char mount[MOUNT_ID_SIZE], *end;
 	struct asking *a;
 	uint64_t serial;
 
@@ -234,8 +234,7 @@ int peers_tell(struct peers *p, const char *op, const char *id, lk_done_cb cb, v
 	memcpy(mount, id, (size_t)(slash - id));
 	mount[slash - id] = '\0';
 	serial = strtoull(slash + 1, &end, 10);
-	snprintf(lock, sizeof(lock), "%s.lock", mount);
-	if (*end || !peer_alive(p, lock))
+	if (*end || !peer_alive(p, mount))
 		return -ENOENT;
 	a = calloc(1, sizeof(*a));
 	if (!a)

@@ -35,8 +35,8 @@ struct link {
 };
 
 /* peer.c */
-/* Does the mount whose lock file this is live? What a dead one left is removed. */
-bool peer_alive(struct peers *p, const char *lock_name);
+/* Does the mount with this id live? What a dead one left is removed. */
+bool peer_alive(struct peers *p, const char *id);
 /* Calls fn for each other living mount. */
 void peer_each(struct peers *p, void (*fn)(struct peers *p, const char *id, void *arg), void *arg);
 
