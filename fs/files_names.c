@@ -24,11 +24,17 @@ static int unlink_call(struct fileop *f)
 	return lk_file_unlink(backend_of(f), f->path, unlinked, f);
 }
 
+/* Who takes what is at path away may do so: then next. */
+static int fileop_take(struct fileop *f, const char *path, int (*next)(struct fileop *f))
+{
+	f->call = next;
+	folder_may_take(server_of(f->req), f->req, path, fileop_allowed, f);
+	return 0;
+}
+
 static int unlink_check(struct fileop *f)
 {
-	f->call = unlink_call;
-	folder_may_take(server_of(f->req), f->req, f->path, fileop_allowed, f);
-	return 0;
+	return fileop_take(f, f->path, unlink_call);
 }
 
 void files_unlink(fuse_req_t req, struct node *parent, const char *name)
@@ -65,16 +71,12 @@ static int rename_call(struct fileop *f)
 /* What the new name had until now is taken away as well. */
 static int rename_take_target(struct fileop *f)
 {
-	f->call = rename_call;
-	folder_may_take(server_of(f->req), f->req, f->other, fileop_allowed, f);
-	return 0;
+	return fileop_take(f, f->other, rename_call);
 }
 
 static int rename_take(struct fileop *f)
 {
-	f->call = rename_take_target;
-	folder_may_take(server_of(f->req), f->req, f->path, fileop_allowed, f);
-	return 0;
+	return fileop_take(f, f->path, rename_take_target);
 }
 
 static int rename_check_target(struct fileop *f)

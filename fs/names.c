@@ -66,6 +66,14 @@ static void naming_allowed(void *arg, int err)
 	}
 }
 
+/* Who takes what is at path away may do so: then next. */
+static int naming_take(struct naming *m, const char *path, int (*next)(struct naming *m))
+{
+	m->call = next;
+	folder_may_take(server_of(m->req), m->req, path, naming_allowed, m);
+	return 0;
+}
+
 static void naming_start(struct naming *m)
 {
 	perm_namespace(server_of(m->req), m->req, m->parent->path, PERM_WRITE, naming_allowed, m);
@@ -156,9 +164,7 @@ static int remove_folder(struct naming *m)
 
 static int remove_call(struct naming *m)
 {
-	m->call = remove_folder;
-	folder_may_take(server_of(m->req), m->req, m->path, naming_allowed, m);
-	return 0;
+	return naming_take(m, m->path, remove_folder);
 }
 
 static void gone_after(struct naming *m)
@@ -313,16 +319,12 @@ static int ns_rename_go(struct naming *m)
 
 static int ns_rename_take_target(struct naming *m)
 {
-	m->call = ns_rename_go;
-	folder_may_take(server_of(m->req), m->req, m->other, naming_allowed, m);
-	return 0;
+	return naming_take(m, m->other, ns_rename_go);
 }
 
 static int ns_rename_take(struct naming *m)
 {
-	m->call = ns_rename_take_target;
-	folder_may_take(server_of(m->req), m->req, m->path, naming_allowed, m);
-	return 0;
+	return naming_take(m, m->path, ns_rename_take_target);
 }
 
 /* As rename(2) of a folder: one that goes elsewhere is written to itself, its `..`. */
