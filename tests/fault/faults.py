@@ -2,12 +2,13 @@
 
 import errno
 import os
+import re
 import select
 import signal
 import subprocess
 import time
 
-from lockclient import fails, process_state, wait_until
+from lockclient import fails, hexed, process_state, wait_until
 from plockmount import mountinfo, server_env
 
 LOST = select.POLLERR | select.POLLHUP
@@ -85,6 +86,17 @@ def warm(c, mount, name="job"):
     """From now on, and for a second, the mount keeps it idle."""
     for _ in range(2):
         c.close(c.hold(mount.lock(name)))
+
+
+def spin(c, path, n=100_000_000):
+    """Starts to take it and give it back, n times or for ever."""
+    c.start("spin", hexed(path), os.O_RDWR, n)
+
+
+def scripts(server):
+    """How many have run."""
+    found = re.search(r"cmdstat_evalsha:calls=(\d+)", server.cli("INFO", "commandstats"))
+    return int(found[1]) if found else 0
 
 
 def token_of(c, fd):

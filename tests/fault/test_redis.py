@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cutproxy import TO_CLIENT, TO_SERVER
-from faults import LOST, Contest, check_lost, entry_of, heals, stamps, stop, watch_loss
+from faults import LOST, Contest, check_lost, entry_of, heals, spin, stamps, stop, watch_loss
 from lockclient import fails, wait_until
 
 TTL = 1.5
@@ -199,7 +199,7 @@ def test_lost_grant_among_others(redis, mounts, clients, resp_proxies):
     one, two = mounts(proxy.url(), opts=opts), mounts(server.url(), opts=opts)
     a, b, *busy = clients(4)
     for c, m in zip(busy, (one, two)):
-        c.start("spin", os.fsencode(m.lock("busy")).hex(), os.O_RDWR, 100_000_000)
+        spin(c, m.lock("busy"))
     fd = b.hold(two.lock("job"))
     a.open(one.lock("job"))
     two.wait_waiting("job", a)

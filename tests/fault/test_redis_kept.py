@@ -8,21 +8,12 @@ import time
 
 import pytest
 
-from faults import heals, stop, token_of, warm, watch_loss
+from faults import heals, scripts, spin, stop, token_of, warm, watch_loss
 from lockclient import fails, wait_until
 
 TTL = 2.0
 PREFIX = "t"
 OPTS = f"prefix={PREFIX},ttl={TTL * 1000:.0f}ms"
-FOREVER = 100_000_000
-
-
-def scripts(server):
-    """How many have run."""
-    for line in server.cli("INFO", "commandstats").splitlines():
-        if line.startswith("cmdstat_evalsha:"):
-            return int(line.split("calls=")[1].split(",")[0])
-    return 0
 
 
 def test_again_costs_no_round_trip(server, two, client):
@@ -103,7 +94,7 @@ def test_others_get_in_at_once(redis, mounts, clients):
     ms = [mounts(one.url(), opts="prefix=slow,ttl=8s") for _ in range(2)]
     busy, c = clients(2)
     warm(busy, ms[0])
-    busy.start("spin", os.fsencode(ms[0].lock("job")).hex(), os.O_RDWR, FOREVER)
+    spin(busy, ms[0].lock("job"))
     took = []
     for _ in range(20):
         start = time.monotonic()
@@ -122,7 +113,7 @@ def test_lost_message(redis, mounts, clients, proxies):
     ms = mounts(proxy.url(), opts=opts), mounts(one.url(), opts=opts)
     busy, c = clients(2)
     warm(busy, ms[0])
-    busy.start("spin", os.fsencode(ms[0].lock("job")).hex(), os.O_RDWR, FOREVER)
+    spin(busy, ms[0].lock("job"))
     proxy.lose(b"W Ljob")
     start = time.monotonic()
     fd = c.hold(ms[1].lock("job"))

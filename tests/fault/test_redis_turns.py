@@ -12,30 +12,18 @@ import time
 
 import pytest
 
-from faults import Contest, check_lost, heals, token_of, warm
+from faults import Contest, check_lost, heals, scripts, spin, token_of, warm
 from lockclient import fails, wait_until
 from respproxy import passing, words_of
 
 TTL = 2.0
 PREFIX = "t"
 OPTS = f"prefix={PREFIX},ttl={TTL * 1000:.0f}ms"
-FOREVER = 100_000_000
-
-
-def scripts(server):
-    """How many have run."""
-    found = re.search(r"cmdstat_evalsha:calls=(\d+)", server.cli("INFO", "commandstats"))
-    return int(found[1]) if found else 0
 
 
 def waiting(mount):
     """How many: metrics is no look at the locks, which would send them to the server."""
     return int(re.search(r"^plockfs_waiting (\d+)", mount.read("metrics"), re.M)[1])
-
-
-def spin(c, path, n=FOREVER):
-    """Takes it and gives it back."""
-    c.start("spin", os.fsencode(path).hex(), os.O_RDWR, n)
 
 
 def lose(proxy, end):

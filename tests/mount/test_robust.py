@@ -363,11 +363,11 @@ def test_500_waiters_cost_no_threads_and_block_nobody(mount, client):
         status = mount.status_json()
         assert len(status["waiters"]) == status["waiting"] == WAITERS
         assert mount.read("status").count("\n") >= WAITERS
-        assert subprocess.run(["ls", "-l", mount.path("waiters/locks/job")], capture_output=True, text=True, timeout=40,
+        assert subprocess.run(["ls", "-l", mount.path("waiters/locks/job")], capture_output=True, text=True, timeout=20,
                               check=True).stdout.count("\n") == WAITERS + 1
         assert other.spin(mount.lock("free"), os.O_RDWR, 200) == 200
         assert not mount.can_lock("job")
-        assert time.monotonic() - start < 40, "it answers while they wait"
+        assert time.monotonic() - start < 15, "it answers while they wait"
         assert cpu_share(mount) < 0.3, "waiting costs nothing"
         assert holder.poll(fd, select.POLLPRI, 0) & select.POLLPRI
         # Half of them die, the rest get it one after the other.
